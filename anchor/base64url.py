@@ -1,0 +1,35 @@
+"""Unpadded base64url, the text form of our own bytes in JSON (RFC 4648 §5 and §3.5).
+
+One text for one string of bytes: padding, white space, other alphabets and set spare bits are refused,
+because receipts are compared and hashed as text. Imports only `anchor.errors`.
+"""
+
+import base64
+import binascii
+
+from anchor.errors import Base64urlMalformed
+
+
+def render_base64url(raw: bytes) -> str:
+    """Render bytes as base64url without padding."""
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+
+
+def parse_base64url(text: object, *, length: int | None = None) -> bytes:
+    """Parse the one base64url form of some bytes; `length` is the count that they must have.
+
+    Raises:
+        Base64urlMalformed: not text, not the canonical form, or another length.
+    """
+    if not isinstance(text, str) or not text.isascii():
+        raise Base64urlMalformed("not base64url text", hint="use A-Z a-z 0-9 - _ without padding")
+    try:
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise Base64urlMalformed("not base64url text", hint="use A-Z a-z 0-9 - _ without padding") from None
+    # Python's decoder accepts set spare bits and "+/" besides "-_"; rendering again accepts neither.
+    if render_base64url(raw) != text:
+        raise Base64urlMalformed("base64url text is not in its one canonical form", hint="drop padding")
+    if length is not None and len(raw) != length:
+        raise Base64urlMalformed("base64url text has another length", expected=length, got=len(raw))
+    return raw

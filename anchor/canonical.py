@@ -1,0 +1,118 @@
+"""One byte string for one JSON value: RFC 8785 (JCS), narrowed to what every language reads alike.
+
+RFC 8785 allows floats and any Unicode text. What is committed to or signed here may hold neither a float
+nor text outside NFC: two people who typed the same name must get the same bytes. The reader for JSON from
+outside lives here too, as its limits are the same. Imports only `anchor.errors`.
+"""
+
+import json
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeAlias
+
+import rfc8785
+
+from anchor.errors import ValueNotCanonical
+
+JsonValue: TypeAlias = bool | int | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"] | None
+
+MAX_DEPTH: Final = 16
+MAX_INTEGER: Final = 2**53 - 1  # The largest integer that a double holds exactly (RFC 8785 §3.2.2.3).
+
+
+def canonical_bytes(value: JsonValue) -> bytes:
+    """Encode `value` as RFC 8785 bytes.
+
+    Lists, tuples and dicts nest at most 16 deep; an empty one counts as a level.
+
+    Raises:
+        ValueNotCanonical: a float, an integer outside ±(2^53 − 1), a lone surrogate, text that is not NFC,
+            a key that is not text, deeper nesting, or a type that JSON does not have.
+    """
+    _refuse_ambiguous(value, depth=0)
+    try:
+        return rfc8785.dumps(value)
+    except (rfc8785.CanonicalizationError, UnicodeError, RecursionError):
+        raise ValueNotCanonical("the value has no canonical JSON form") from None
+
+
+def parse_strict_json(raw: bytes, *, max_bytes: int) -> JsonValue:
+    """Parse JSON from outside under the limits of `canonical_bytes`.
+
+    Raises:
+        ValueNotCanonical: over `max_bytes`, not UTF-8, not JSON, a duplicate key, NaN or Infinity, or
+            anything that `canonical_bytes` refuses.
+    """
+    if len(raw) > max_bytes:
+        raise ValueNotCanonical("the JSON text is too long", limit_bytes=max_bytes, size_bytes=len(raw))
+    try:
+        value = json.loads(
+            raw.decode("utf-8"),
+            object_pairs_hook=_unique_object,
+            parse_constant=_refuse_number,
+            parse_float=_refuse_number,
+            parse_int=_bounded_integer,
+        )
+    except (ValueError, RecursionError):
+        # The parser's own message quotes the input, so it goes no further.
+        raise ValueNotCanonical("the text is not JSON in UTF-8") from None
+    _refuse_ambiguous(value, depth=0)
+    return value  # type: ignore[no-any-return]  # `_refuse_ambiguous` has looked at every node.
+
+
+def _refuse_ambiguous(value: object, *, depth: int) -> None:
+    if value is None or isinstance(value, bool):
+        return
+    if isinstance(value, int):
+        _refuse_large(value)
+    elif isinstance(value, str):
+        _refuse_text(value)
+    elif isinstance(value, dict | list | tuple):
+        _refuse_container(value, depth=depth + 1)
+    else:
+        hint = "write money in fen and other fractions as text"
+        raise ValueNotCanonical("this type has no canonical JSON form", hint=hint, type=type(value).__name__)
+
+
+def _refuse_container(value: dict[object, object] | list[object] | tuple[object, ...], *, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise ValueNotCanonical("the value nests too deeply", limit=MAX_DEPTH)
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str):
+                raise ValueNotCanonical("an object key is not text")
+            _refuse_text(key)
+    for item in value.values() if isinstance(value, dict) else value:
+        _refuse_ambiguous(item, depth=depth)
+
+
+def _refuse_large(value: int) -> None:
+    if abs(value) > MAX_INTEGER:
+        raise ValueNotCanonical("an integer is outside ±(2^53 - 1)", hint="send large numbers as text")
+
+
+def _refuse_text(value: str) -> None:
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueNotCanonical("text holds a lone surrogate") from None
+    if not unicodedata.is_normalized("NFC", value):
+        raise ValueNotCanonical("text is not in Unicode normal form C", hint="normalise it to NFC")
+
+
+def _unique_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueNotCanonical("an object has a key twice")
+    return result
+
+
+def _refuse_number(_text: str) -> object:
+    raise ValueNotCanonical("a number is not an integer", hint="send decimal numbers as text")
+
+
+def _bounded_integer(text: str) -> int:
+    # Longer text cannot be a safe integer, and converting it would cost quadratic time.
+    if len(text) > 17:
+        raise ValueNotCanonical("an integer is outside ±(2^53 - 1)", hint="send large numbers as text")
+    return int(text)

@@ -1,0 +1,152 @@
+"""Digests of files and streams: SHA-256 always, SM3 (GB/T 32905-2016) beside it in another thread.
+
+SM3 takes five times as long as SHA-256, so it is on by default only below 64 MiB. Both libraries release
+the interpreter lock, so the two run at once. Imports only `anchor.errors`; knows no store and no network.
+"""
+
+import hashlib
+import os
+import queue
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+
+from anchor.errors import DigestClosed, EngineMissing, FileUnreadable
+
+SM3_DEFAULT_LIMIT_BYTES: Final = 64 << 20
+
+# Enough chunks to keep both threads busy, few enough to bound memory to some chunks of the caller.
+_QUEUE_CHUNKS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """Digests of one byte string: `sha256` and `sm3` are 32 bytes; `sm3` is None when it was off."""
+
+    sha256: bytes
+    sm3: bytes | None
+    size_bytes: int
+
+
+def sm3_default(size: int) -> bool:
+    """Say whether a file of `size` bytes gets an SM3 digest when no setting decides."""
+    return size < SM3_DEFAULT_LIMIT_BYTES
+
+
+class DigestStream:
+    """Digests of bytes that arrive in chunks. Use it as a context, so that its thread always ends."""
+
+    def __init__(self, *, sm3: bool) -> None:
+        """Start a stream; with `sm3` a second thread is started too.
+
+        Raises:
+            EngineMissing: the installed OpenSSL has no SM3.
+        """
+        self._sha256 = hashlib.sha256()
+        self._size_bytes = 0
+        self._sm3 = _Sm3Thread() if sm3 else None
+        self._open = True
+
+    def update(self, chunk: bytes | bytearray | memoryview) -> None:
+        """Add `chunk`.
+
+        Raises:
+            DigestClosed: the stream has been finished or closed.
+        """
+        self._require_open()
+        # A copy unless it is bytes already: a caller that fills its buffer again must not race the thread.
+        stable = bytes(chunk)
+        if self._sm3 is not None:
+            self._sm3.feed(stable)
+        self._sha256.update(stable)
+        self._size_bytes += len(stable)
+
+    def finish(self) -> Digests:
+        """End the stream and return its digests.
+
+        Raises:
+            DigestClosed: the stream has been finished or closed.
+        """
+        self._require_open()
+        self._open = False
+        sm3 = self._sm3.finish() if self._sm3 is not None else None
+        return Digests(self._sha256.digest(), sm3, self._size_bytes)
+
+    def close(self) -> None:
+        """End the stream without digests; after `finish` this does nothing."""
+        if self._open and self._sm3 is not None:
+            self._sm3.finish()
+        self._open = False
+
+    def __enter__(self) -> Self:
+        """Return the stream itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the stream, whatever happened."""
+        self.close()
+
+    def _require_open(self) -> None:
+        if not self._open:
+            raise DigestClosed("the digest stream has ended", hint="start a new stream for each file")
+
+
+class _Sm3Thread:
+    """SM3 of chunks fed through a bounded queue; None ends it."""
+
+    def __init__(self) -> None:
+        try:
+            self._hash = hashes.Hash(hashes.SM3())
+        except UnsupportedAlgorithm:
+            raise EngineMissing("OpenSSL here has no SM3", hint="turn the SM3 digest off") from None
+        self._chunks: queue.Queue[bytes | None] = queue.Queue(maxsize=_QUEUE_CHUNKS)
+        # A daemon, so that a stream somebody forgot cannot keep the process alive.
+        self._thread = threading.Thread(target=self._run, name="sm3", daemon=True)
+        self._thread.start()
+
+    def feed(self, chunk: bytes) -> None:
+        self._chunks.put(chunk)
+
+    def finish(self) -> bytes:
+        self._chunks.put(None)
+        self._thread.join()
+        return self._hash.finalize()
+
+    def _run(self) -> None:
+        while (chunk := self._chunks.get()) is not None:
+            self._hash.update(chunk)
+
+
+def digest_stream(chunks: Iterable[bytes], *, sm3: bool) -> Digests:
+    """Digest the concatenation of `chunks`; errors of the iterator pass through.
+
+    Raises:
+        EngineMissing: the installed OpenSSL has no SM3.
+    """
+    with DigestStream(sm3=sm3) as stream:
+        for chunk in chunks:
+            stream.update(chunk)
+        return stream.finish()
+
+
+def digest_file(path: str | os.PathLike[str], *, sm3: bool, chunk_bytes: int = 1 << 20) -> Digests:
+    """Digest the file at `path`, reading `chunk_bytes` at a time.
+
+    Raises:
+        FileUnreadable: it cannot be opened or read. The error does not carry the path.
+        EngineMissing: the installed OpenSSL has no SM3.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return digest_stream(iter(lambda: file.read(chunk_bytes), b""), sm3=sm3)
+    except OSError as error:
+        cause = error.strerror or "unknown cause"
+        raise FileUnreadable(f"the file cannot be read: {cause}", errno=error.errno or 0) from None

@@ -1,0 +1,270 @@
+"""The outbox's rows: their keys, their bytes, and the table of states. Pure; `anchor/outbox.py` moves them.
+
+    outbox/o/<id>      operation: order 8 | nonce 8 (all ones: not packed) | failure text
+    outbox/q/<order>   queue: the operation itself, until it is packed
+    outbox/t/<nonce>   transaction: state, hash, sequence, block
+    outbox/r/<nonce>   its raw bytes, kept for ever: a chain that steps back is given them again
+    outbox/i/<nonce>   the ids of its operations, in the order of its records
+    outbox/a/<order>   operation found on chain in a transaction that this outbox does not know
+    outbox/m/<name>    marks: final point, floor, sequence seen, blocks searched, orders used
+
+Numbers are big-endian, so that rows sort by them.
+"""
+
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import Final, TypeAlias
+
+from anchor.errors import OutboxCorrupt
+from anchor.records import RECORD_BYTES, Stream
+
+PREFIX: Final = b"outbox/"
+OPERATIONS: Final = PREFIX + b"o/"
+QUEUE: Final = PREFIX + b"q/"
+TRANSACTIONS: Final = PREFIX + b"t/"
+RAWS: Final = PREFIX + b"r/"
+IDS: Final = PREFIX + b"i/"
+ADOPTED: Final = PREFIX + b"a/"
+MARKS: Final = PREFIX + b"m/"
+MAX_ID_BYTES: Final = 64
+_NOT_PACKED: Final = (1 << 64) - 1
+
+
+class TxState(IntEnum):
+    """Where a transaction is. `MOVES` lists every change there can be."""
+
+    SUBMITTED = 1  # Stored, perhaps sent, in no block that we know of.
+    INCLUDED = 2  # In a block, and it did its work.
+    REVERTED = 3  # In a block that is not final, and it did nothing.
+    FINAL = 4  # In a final block, and its work is done.
+    DEAD = 5  # Will never do anything; its operations have moved on. Its bytes are not sent again.
+
+
+MOVES: Final[dict[TxState, frozenset[TxState]]] = {
+    # Mined; mined without effect; or another transaction took its nonce, or the chain refuses it for good.
+    TxState.SUBMITTED: frozenset({TxState.INCLUDED, TxState.REVERTED, TxState.DEAD}),
+    # Its block became final, or was taken back.
+    TxState.INCLUDED: frozenset({TxState.FINAL, TxState.SUBMITTED}),
+    # The block of a revert became final: nothing was left to do, or its operations move on. Or taken back.
+    TxState.REVERTED: frozenset({TxState.FINAL, TxState.DEAD, TxState.SUBMITTED}),
+    # The chain stepped back behind a final block.
+    TxState.FINAL: frozenset({TxState.SUBMITTED}),
+    # Only with other bytes: a transaction that does nothing fills the nonce.
+    TxState.DEAD: frozenset({TxState.SUBMITTED}),
+}
+
+
+class TxKind(IntEnum):
+    """What a transaction carries."""
+
+    FILLER = 0
+    APPEND = 1
+    CALL = 2
+
+
+class OperationState(StrEnum):
+    """Where an operation is, as callers see it."""
+
+    QUEUED = "queued"
+    SUBMITTED = "submitted"
+    INCLUDED = "included"
+    FINAL = "final"
+    FAILED = "failed"
+
+
+SHOWN: Final[dict[TxState, OperationState]] = {
+    TxState.SUBMITTED: OperationState.SUBMITTED,
+    TxState.INCLUDED: OperationState.INCLUDED,
+    # Not "failed" before its block is final: another block may still let it do its work.
+    TxState.REVERTED: OperationState.SUBMITTED,
+    TxState.FINAL: OperationState.FINAL,
+    TxState.DEAD: OperationState.SUBMITTED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AppendOperation:
+    """Put one 96-byte record on chain, in a batch with others of its stream."""
+
+    stream: Stream
+    record: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CallOperation:
+    """Call a contract, by its name, in a transaction of its own."""
+
+    contract: str
+    calldata: bytes
+    gas: int
+
+
+Operation: TypeAlias = AppendOperation | CallOperation
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """An operation that waits."""
+
+    order: int
+    operation_id: str
+    operation: Operation
+
+
+@dataclass(frozen=True, slots=True)
+class OperationRow:
+    """Where an operation is; `nonce` None while it waits."""
+
+    order: int
+    nonce: int | None
+    failure: str
+
+
+@dataclass(frozen=True, slots=True)
+class TxRow:
+    """A transaction without its bytes. `seq` and `count` are of an append; the block is of its inclusion."""
+
+    nonce: int
+    state: TxState
+    kind: TxKind
+    hash: bytes
+    seq: int
+    count: int
+    block_number: int = 0
+    block_hash: bytes = bytes(32)
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptedRow:
+    """An operation whose record was found on chain, and the transaction and final block it was found in."""
+
+    queued: Queued
+    transaction_hash: bytes
+    block_number: int
+    block_hash: bytes
+
+
+# Keys
+
+
+def number_key(table: bytes, number: int) -> bytes:
+    """Return the key of a row that is numbered."""
+    return table + number.to_bytes(8)
+
+
+def key_number(key: bytes) -> int:
+    """Return the number in such a key."""
+    return int.from_bytes(key[-8:])
+
+
+def operation_key(operation_id: str) -> bytes:
+    """Return the key of an operation row."""
+    return OPERATIONS + operation_id.encode("ascii")
+
+
+def mark_key(name: str) -> bytes:
+    """Return the key of a mark."""
+    return MARKS + name.encode("ascii")
+
+
+# Values
+
+_OPERATION = struct.Struct(">QQ")
+_TRANSACTION = struct.Struct(">BB32sQIQ32s")
+_PLACE = struct.Struct(">32sQ32s")
+_APPEND, _CALL = 1, 2
+
+
+def encode_operation_row(row: OperationRow) -> bytes:
+    """Encode an operation row."""
+    nonce = _NOT_PACKED if row.nonce is None else row.nonce
+    return _OPERATION.pack(row.order, nonce) + row.failure.encode()
+
+
+def decode_operation_row(raw: bytes) -> OperationRow:
+    """Decode an operation row. Raises OutboxCorrupt."""
+    try:
+        order, nonce = _OPERATION.unpack_from(raw)
+        return OperationRow(order, None if nonce == _NOT_PACKED else nonce, raw[_OPERATION.size :].decode())
+    except (struct.error, UnicodeDecodeError) as error:
+        raise _corrupt("an operation row") from error
+
+
+def encode_queued(queued: Queued) -> bytes:
+    """Encode a queue row's value; its order is in the key."""
+    name, operation = queued.operation_id.encode("ascii"), queued.operation
+    head = bytes([len(name)]) + name
+    if isinstance(operation, AppendOperation):
+        return bytes([_APPEND]) + head + bytes([operation.stream]) + operation.record
+    contract = operation.contract.encode("ascii")
+    gas = operation.gas.to_bytes(8)
+    return bytes([_CALL]) + head + gas + bytes([len(contract)]) + contract + operation.calldata
+
+
+def decode_queued(order: int, raw: bytes) -> Queued:
+    """Decode a queue row's value. Raises OutboxCorrupt."""
+    try:
+        kind, length = raw[0], raw[1]
+        operation_id, rest = raw[2 : 2 + length].decode("ascii"), raw[2 + length :]
+        if kind == _APPEND and len(rest) == 1 + RECORD_BYTES:
+            return Queued(order, operation_id, AppendOperation(Stream(rest[0]), rest[1:]))
+        if kind == _CALL:
+            stop = 9 + rest[8]
+            call = CallOperation(rest[9:stop].decode("ascii"), rest[stop:], int.from_bytes(rest[:8]))
+            return Queued(order, operation_id, call)
+    except (IndexError, ValueError) as error:
+        raise _corrupt("a queue row") from error
+    raise _corrupt("a queue row")
+
+
+def encode_tx_row(row: TxRow) -> bytes:
+    """Encode a transaction row; its nonce is in the key."""
+    place = (row.block_number, row.block_hash)
+    return _TRANSACTION.pack(row.state, row.kind, row.hash, row.seq, row.count, *place)
+
+
+def decode_tx_row(nonce: int, raw: bytes) -> TxRow:
+    """Decode a transaction row. Raises OutboxCorrupt."""
+    try:
+        state, kind, *rest = _TRANSACTION.unpack(raw)
+        return TxRow(nonce, TxState(state), TxKind(kind), *rest)
+    except (struct.error, ValueError) as error:
+        raise _corrupt("a transaction row") from error
+
+
+def encode_ids(ids: Iterable[str]) -> bytes:
+    """Encode the ids of a transaction's operations."""
+    return b"\n".join(item.encode("ascii") for item in ids)
+
+
+def decode_ids(raw: bytes) -> list[str]:
+    """Decode the ids of a transaction's operations. Raises OutboxCorrupt."""
+    try:
+        return raw.decode("ascii").split("\n") if raw else []
+    except UnicodeDecodeError as error:
+        raise _corrupt("a row of ids") from error
+
+
+def encode_adopted(row: AdoptedRow) -> bytes:
+    """Encode an adopted row; the order is in the key."""
+    return _PLACE.pack(row.transaction_hash, row.block_number, row.block_hash) + encode_queued(row.queued)
+
+
+def decode_adopted(order: int, raw: bytes) -> AdoptedRow:
+    """Decode an adopted row. Raises OutboxCorrupt."""
+    try:
+        place = _PLACE.unpack_from(raw)
+    except struct.error as error:
+        raise _corrupt("an adopted row") from error
+    return AdoptedRow(decode_queued(order, raw[_PLACE.size :]), *place)
+
+
+def encode_numbers(numbers: Sequence[int], tail: bytes = b"") -> bytes:
+    """Encode a mark: 8 bytes a number, then `tail`."""
+    return b"".join(number.to_bytes(8) for number in numbers) + tail
+
+
+def _corrupt(what: str) -> OutboxCorrupt:
+    return OutboxCorrupt(f"{what} of the outbox cannot be read", hint="check the store; restore it if needed")

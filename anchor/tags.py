@@ -1,0 +1,132 @@
+"""Keyed pseudonyms and masks of a tag domain, and nullifiers (docs/reference/tags.md).
+
+A tag lets members that hold a domain's key find records of a subject, document or file; to anyone else it
+is a random string. Keys of one epoch derive from one 32-byte secret by HKDF (RFC 5869). Imports
+`anchor.{canonical,commitments,errors}`; no store, no network.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, NewType
+
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from anchor.canonical import canonical_bytes
+from anchor.commitments import Commitment
+from anchor.errors import KeyMaterialInvalid
+
+Tag = NewType("Tag", bytes)
+
+TAG_BYTES: Final = 16
+MASKED_BYTES: Final = 58
+ZERO_TAG: Final = Tag(bytes(TAG_BYTES))
+_HKDF_SALT: Final = b"deltaseal/v1"
+_SECRET_BYTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class DomainKeys:
+    """The tag and mask keys (32 bytes each) of one epoch (1..65535) of one domain (1..65535)."""
+
+    domain: int
+    epoch: int
+    tag_key: bytes = field(repr=False)
+    mask_key: bytes = field(repr=False)
+
+    def subject_tag(self, id_type: str, subject_id: str, type_code: str) -> Tag:
+        """Tag a subject under one material type, so that records of two types cannot be linked by it."""
+        return self._tag(b"subject", [id_type, subject_id, type_code])
+
+    def content_tag(self, sha256: bytes) -> Tag:
+        """Tag the bytes of a file by their 32-byte SHA-256 digest."""
+        return self._tag(b"content", sha256.hex())
+
+    def doc_tag(self, type_code: str, document_no: str) -> Tag:
+        """Tag a document by its type and the number that its issuer printed on it."""
+        return self._tag(b"document", [type_code, document_no])
+
+    def material_tag(self, commitment: Commitment) -> Tag:
+        """Tag a material by its commitment, for REUSE records."""
+        return self._tag(b"material", commitment.hex())
+
+    def case_tag(self, case_no: str) -> Tag:
+        """Tag a case by its number."""
+        return self._tag(b"case", case_no)
+
+    def party_tag(self, agency: str) -> Tag:
+        """Tag an agency by its USCC."""
+        return self._tag(b"party", agency)
+
+    def mask(self, commitment: Commitment, line: int, body: bytes) -> bytes:
+        """Mask or unmask the 58-byte body of a record: AES-256-CTR, its own inverse.
+
+        Raises:
+            KeyMaterialInvalid: the body is not 58 bytes, or the line not 0..255.
+        """
+        if len(body) != MASKED_BYTES or not 0 <= line <= 255:
+            raise KeyMaterialInvalid("a mask covers 58 bytes of line 0 to 255", got=len(body))
+        # The commitment is random and `line` counts within it, so an IV never comes twice under a key.
+        place = self.domain.to_bytes(2, "big") + self.epoch.to_bytes(2, "big") + bytes([line])
+        nonce = hashlib.sha256(commitment + place).digest()[:16]
+        cipher = Cipher(algorithms.AES256(self.mask_key), modes.CTR(nonce)).encryptor()
+        return cipher.update(body) + cipher.finalize()
+
+    def _tag(self, context: bytes, value: str | Sequence[str]) -> Tag:
+        return Tag(_hmac(self.tag_key, context, value)[:TAG_BYTES])
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumeKey:
+    """The key of a domain's nullifiers. It never rotates: a document must not count again after a change."""
+
+    domain: int
+    key: bytes = field(repr=False)
+
+    def nullifier(self, type_code: str, document_no: str, fund: str) -> bytes:
+        """Return the 32-byte nullifier of one document for one fund.
+
+        Raises:
+            ValueNotCanonical: text that is not NFC.
+        """
+        return _hmac(self.key, b"nullifier", [type_code, document_no, fund])
+
+
+def derive_domain_keys(domain: int, epoch: int, secret: bytes) -> DomainKeys:
+    """Derive the keys of one epoch from its 32-byte secret. Source: RFC 5869.
+
+    Raises:
+        KeyMaterialInvalid: domain or epoch is not 1..65535, or the secret not 32 bytes.
+    """
+    _require_place("domain", domain)
+    _require_place("epoch", epoch)
+    place = domain.to_bytes(2, "big") + epoch.to_bytes(2, "big")
+    return DomainKeys(domain, epoch, _derive(secret, b"tag" + place), _derive(secret, b"mask" + place))
+
+
+def derive_consume_key(domain: int, secret: bytes) -> ConsumeKey:
+    """Derive a domain's consume key from the 32-byte secret that its epoch 0 carries. Source: RFC 5869.
+
+    Raises:
+        KeyMaterialInvalid: the domain is not 1..65535, or the secret not 32 bytes.
+    """
+    _require_place("domain", domain)
+    return ConsumeKey(domain, _derive(secret, b"consume" + domain.to_bytes(2, "big")))
+
+
+def _derive(secret: bytes, purpose: bytes) -> bytes:
+    if len(secret) != _SECRET_BYTES:
+        raise KeyMaterialInvalid("a domain secret has 32 bytes", got=len(secret))
+    return HKDF(algorithm=SHA256(), length=32, salt=_HKDF_SALT, info=purpose).derive(secret)
+
+
+def _hmac(key: bytes, context: bytes, value: str | Sequence[str]) -> bytes:
+    return hmac.digest(key, context + b"\x00" + canonical_bytes(value), "sha256")
+
+
+def _require_place(name: str, value: int) -> None:
+    if not 1 <= value <= 0xFFFF:
+        raise KeyMaterialInvalid(f"a {name} is a number from 1 to 65535", got=value)

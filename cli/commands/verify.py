@@ -1,0 +1,135 @@
+"""`deltaseal verify`: asks the node whether a document may be relied on. The bytes are digested here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.arguments import digest_of, one_subject, parse_sha256
+from cli.client import NodeClient
+from cli.errors import ArgumentInvalid, NodeAnswerMalformed
+from cli.exitcodes import ExitCode, exit_for_verdict, worst
+from cli.push.items import walk
+from cli.receiptfiles import compare_file, read_receipt_json
+from cli.session import Session, command
+from cli.views import named
+
+_BATCH = 1000
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    command(
+        app,
+        "verify",
+        examples=(
+            "verify licence.pdf --type M1001 --subject 001:91310115MA1FL0000X",
+            "verify scans/ -o jsonl",
+            "verify --sha256 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 --explain",
+            "verify licence.pdf --receipt receipt.json",
+        ),
+        exits=(
+            ExitCode.NOT_FOUND,
+            ExitCode.PERMISSION,
+            ExitCode.INVALID,
+            ExitCode.UNAVAILABLE,
+            ExitCode.PROOF_FAILED,
+            ExitCode.STALE,
+            ExitCode.NOT_USABLE,
+        ),
+    )(verify)
+
+
+def verify(
+    session: Session,
+    files: Annotated[list[Path] | None, typer.Argument(metavar="FILE", help="Files and folders.")] = None,
+    sha256: Annotated[
+        str | None, typer.Option("--sha256", metavar="HEX", help="Digest instead of a file.")
+    ] = None,
+    receipt: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Receipt to verify at the node.")
+    ] = None,
+    type_code: Annotated[
+        str | None, typer.Option("--type", metavar="CODE", help="Type it must be of.")
+    ] = None,
+    subject: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TYPE:ID", help="Whom it must be about, or @FILE with that line."),
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Show every check.")] = False,
+) -> int:
+    """Ask the node for the verdict about files, a digest or a receipt; no bytes leave this machine."""
+    if not (files or sha256 or receipt) or (sha256 and (files or receipt)):
+        raise ArgumentInvalid(
+            "give files, a digest or a receipt", hint="FILE..., --sha256 HEX or --receipt FILE"
+        )
+    about: dict[str, Any] = {"typeCode": type_code, "subject": one_subject(subject or [])}
+    with session.client() as client:
+        if receipt is not None:
+            return _verify_receipt(session, client, receipt, files or [], about, explain=explain)
+        if sha256 is not None:
+            answer = client.verify(parse_sha256(sha256), type_code=type_code, subject=about["subject"])
+            return _show(session, [answer], explain=explain)
+        answers = list(_verify_files(client, list(walk(files or [])), about))
+        return _show(session, answers, explain=explain)
+
+
+def _verify_receipt(
+    session: Session,
+    client: NodeClient,
+    path: Path,
+    files: Sequence[Path],
+    about: Mapping[str, Any],
+    *,
+    explain: bool,
+) -> int:
+    if len(files) > 1:
+        raise ArgumentInvalid("a receipt is about one file", hint="give one file with --receipt")
+    if any(about.values()):
+        raise ArgumentInvalid("a receipt says itself what it is about", hint="leave --type and --subject out")
+    answer = client.verify(receipt=read_receipt_json(path))
+    code = _show(session, [answer], explain=explain)
+    if files and not compare_file(path, files[0]):
+        session.out.warn("the file is not the one that the receipt is about")
+        return ExitCode.PROOF_FAILED
+    return code
+
+
+def _verify_files(
+    client: NodeClient, paths: Sequence[Path], about: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    known = {name: value for name, value in about.items() if value is not None}
+    for start in range(0, len(paths), _BATCH):
+        part = paths[start : start + _BATCH]
+        questions = [{**known, "sha256": digest_of(path).sha256.hex()} for path in part]
+        if len(paths) == 1:
+            answers = [client.post("/v1/verify", questions[0], idempotency=False)]
+        else:
+            found = client.post("/v1/verify/batch", {"items": questions}, idempotency=False)
+            answers = found.get("items", []) if isinstance(found, dict) else []
+        if len(answers) != len(part):
+            raise NodeAnswerMalformed("the node answered another number of questions than it was asked")
+        for path, question, answer in zip(part, questions, answers, strict=True):
+            yield {"path": str(path), "sha256": question["sha256"], **answer}
+
+
+def _show(session: Session, answers: Sequence[Mapping[str, Any]], *, explain: bool) -> int:
+    out = session.out
+    if len(answers) == 1:
+        answer = answers[0]
+        checks = list(answer.get("reasons") or []) if explain else []
+        out.item("verdict", answer, sections=[("check", checks)], say=named(answer.get("explain"), out.lang))
+    else:
+        out.items("verdict", answers)
+    return worst(_exit(answer) for answer in answers)
+
+
+def _exit(answer: Mapping[str, Any]) -> ExitCode:
+    return exit_for_verdict(
+        str(answer.get("verdict")),
+        subject_match=str(answer.get("subjectMatch", "unchecked")),
+        fresh=answer.get("fresh") is True,
+    )

@@ -1,0 +1,305 @@
+"""Builds the network of the demonstration in an empty folder and stops it at the end.
+
+Order: chain, contracts, node folders, members and epoch keys, nodes, API keys, catalogue. Each step waits
+for the one before and fails with the part's name, its last log lines and the fix. The council's key stays
+in the folder, so that members can be administered by `deltaseal chain` while the network is kept.
+
+Must not import `node`: a node is a process that is started by its command and spoken to over HTTP.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anchor.chain.contracts import encode_call, gas_for
+from anchor.chain.deploy import REVIEWER_ROLE, CouncilActs, Deployment, Profile, Role, deploy, wait_mined
+from anchor.chain.gateway import Gateway
+from anchor.errors import TransactionRefused
+from anchor.signer import Signer, save_keystore
+from cli.client import NodeClient
+from cli.demo import catalogue, people
+from cli.demo.entry import CatalogueEntry
+from cli.demo.errors import DemoFolderRefused
+from cli.demo.network import COUNCIL_KEY, COUNCIL_PASSPHRASE, DemoNode, Network, wait_ready
+from cli.demo.parts import Part, python_argv, run_once
+from cli.errors import CliError
+from verifier.catalog import KIND_NUMBERS, REVIEWED_KINDS
+
+CHAIN_ID = 310_000
+HOST = "127.0.0.1"
+CHAIN = "chain"
+#: Scopes of the keys that the demonstration hands out; `admin` stays in each node's own folder.
+SCOPES = (
+    "materials:read",
+    "materials:write",
+    "verify",
+    "reuses:read",
+    "reuses:write",
+    "catalog:read",
+    "catalog:write",
+    "catalog:approve",
+    "chain:read",
+    "audit:read",
+)
+# Longer than a node waits for `?wait=final`.
+_CALL_TIMEOUT_S = 90.0
+_LOOPBACK = "127.0.0.0/8"
+_NODE_FIX = "run `deltaseal doctor`, then look at the log named after the part in the folder's `logs`"
+_CHAIN_FIX = "run `make setup` so that the chain's engine (anvil) is installed, then `deltaseal doctor`"
+
+Say = Callable[[str], None]
+
+
+@contextmanager
+def open_network(folder: Path, *, say: Say, port_base: int | None = None) -> Iterator[Network]:
+    """Build the network in the empty `folder`, yield it and stop all its processes at the end.
+
+    `say` is told each step. With `port_base` the chain listens there and the nodes on the next ports.
+
+    Raises:
+        DemoFolderRefused: the folder holds something already or cannot be made.
+        DemoPartFailed: a part failed.
+    """
+    logs = _fresh_folder(folder)
+    ports = _free_ports(1 + len(people.MEMBERS), base=port_base)
+    with ExitStack() as stack:
+        chain, rpc = _start_chain(folder, logs, ports[0], stack)
+        say(f"chain {CHAIN_ID} runs at {rpc}")
+        gateway = Gateway(rpc)
+        stack.callback(gateway.close)
+        council_signer = _council(folder)
+        deployment = deploy(gateway, council_signer)
+        council = CouncilActs(gateway, council_signer, deployment)
+        say(f"contracts are deployed, Directory 0x{deployment.directory.hex()}")
+        made = _make_nodes(folder, logs, rpc, deployment, ports[1:])
+        _admit(council, made)
+        _name_reviewer(gateway, council_signer, deployment, made[0].address)
+        say(f"members {', '.join(member.key for member in people.MEMBERS)} are admitted and hold their keys")
+        nodes = {unit.member.key: _start_node(unit, logs, stack) for unit in made}
+        say("nodes are ready: " + ", ".join(f"{name} at {node.url}" for name, node in nodes.items()))
+        network = Network(folder, chain, rpc, gateway, deployment, council, nodes)
+        _publish_catalogue(network)
+        say(f"catalogue is live on all nodes: {len(catalogue.entries())} entries")
+        yield network
+
+
+def _fresh_folder(folder: Path) -> Path:
+    logs = folder / "logs"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        empty = next(folder.iterdir(), None) is None
+        if empty:
+            logs.mkdir(mode=0o700)
+    except OSError as error:
+        raise DemoFolderRefused(
+            f"the folder cannot be used: {error.strerror}",
+            hint="name a folder that you may write",
+            place=str(folder),
+        ) from None
+    if not empty:
+        raise DemoFolderRefused(
+            "the folder is not empty", hint="name an empty or new folder with --dir", place=str(folder)
+        )
+    return logs
+
+
+def _free_ports(count: int, *, base: int | None) -> list[int]:
+    """Return `count` ports on the loopback address; all are held at once, so that no two are the same."""
+    if base is not None:
+        return list(range(base, base + count))
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind((HOST, 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def _secret_file(path: Path, text: str) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as target:
+        target.write(text)
+
+
+def _start_chain(folder: Path, logs: Path, port: int, stack: ExitStack) -> tuple[Part, str]:
+    argv = python_argv(
+        *("node.chainserver", "--folder", str(folder / CHAIN), "--host", HOST, "--port", str(port)),
+        *("--chain-id", str(CHAIN_ID)),
+    )
+    chain = Part(CHAIN, argv, logs=logs, fix=_CHAIN_FIX)
+    chain.start([*argv, "--create"])
+    stack.callback(chain.stop)
+    return chain, str(chain.wait_line()["rpc"])
+
+
+def _council(folder: Path) -> Signer:
+    signer, passphrase = Signer.generate(), secrets.token_urlsafe(24)
+    (folder / COUNCIL_KEY).parent.mkdir(mode=0o700)
+    _secret_file(folder / COUNCIL_PASSPHRASE, passphrase)
+    save_keystore(folder / COUNCIL_KEY, signer, passphrase=passphrase)
+    return signer
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A node's folder as `node init` made it."""
+
+    member: people.Member
+    folder: Path
+    port: int
+    address: bytes
+    hpke_key: bytes
+    admin_key_file: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+
+def _make_nodes(
+    folder: Path, logs: Path, rpc: str, deployment: Deployment, ports: Sequence[int]
+) -> tuple[_Made, ...]:
+    """Run `node init` for every member, all at once: each takes a slow key derivation."""
+    units = []
+    for member, port in zip(people.MEMBERS, ports, strict=True):
+        home = folder / member.key.lower()
+        argv = _init_argv(member, home, rpc, deployment, port)
+        units.append(
+            (member, home, port, run_once(f"init-{member.key.lower()}", argv, logs=logs, fix=_NODE_FIX))
+        )
+    return tuple(_made(member, home, port, part.wait_end()) for member, home, port, part in units)
+
+
+def _init_argv(member: people.Member, home: Path, rpc: str, deployment: Deployment, port: int) -> list[str]:
+    hosted = (word for agency in member.agencies for word in ("--agency", agency.uscc))
+    return python_argv(
+        *("node", "init", "--data-dir", str(home), "--name", member.key),
+        *("--chain-rpc", rpc, "--chain-id", str(deployment.chain_id)),
+        *("--directory", "0x" + deployment.directory.hex(), "--host", HOST, "--port", str(port)),
+        # The guard against private endpoints would refuse peers on this machine otherwise.
+        *("--peer-network", _LOOPBACK),
+        *hosted,
+    )
+
+
+def _made(member: people.Member, home: Path, port: int, answer: Mapping[str, Any]) -> _Made:
+    return _Made(
+        member,
+        home,
+        port,
+        bytes.fromhex(answer["address"].removeprefix("0x")),
+        bytes.fromhex(answer["hpkeKey"].removeprefix("0x")),
+        Path(answer["adminKeyFile"]),
+    )
+
+
+def _admit(council: CouncilActs, made: Sequence[_Made]) -> None:
+    for unit in made:
+        council.admit_member(unit.member.member_id, _profile(unit))
+    recipients = {unit.member.member_id: unit.hpke_key for unit in made}
+    # Epoch 0 is the key of the nullifiers, which never rotates; epoch 1 the first of tags and masks.
+    for epoch in (0, 1):
+        council.publish_epoch(catalogue.CITY_DOMAIN, epoch, secrets.token_bytes(32), recipients)
+
+
+def _name_reviewer(gateway: Gateway, council: Signer, deployment: Deployment, account: bytes) -> None:
+    """Let XH's node approve catalogue entries over HTTP, as a data bureau's node would."""
+    calldata = encode_call("Authority", "grantRole", REVIEWER_ROLE, account, 0)
+    transaction = council.sign_transaction(
+        chain_id=deployment.chain_id,
+        nonce=gateway.nonce(council.address),
+        to=deployment.authority,
+        calldata=calldata,
+        gas=gas_for("Authority", "grantRole", calldata),
+    )
+    gateway.send_raw(transaction.raw)
+    if not wait_mined(gateway, transaction).succeeded:
+        raise TransactionRefused("XH was not made a reviewer", hint="look at the chain's log")
+
+
+def _profile(unit: _Made) -> Profile:
+    own = unit.member.own
+    return Profile(
+        account=unit.address,
+        role=Role.DISTRICT,
+        level=2,
+        area=int(own.area),
+        uscc=own.uscc,
+        valid_from=0,
+        valid_until=0,
+        name=own.zh,
+        endpoint=unit.url,
+        hpke_key=unit.hpke_key,
+    )
+
+
+def _start_node(unit: _Made, logs: Path, stack: ExitStack) -> DemoNode:
+    argv = python_argv("node", "serve", "--data-dir", str(unit.folder), "--port", str(unit.port))
+    part = Part(unit.member.key.lower(), argv, logs=logs, fix=_NODE_FIX)
+    part.start()
+    stack.callback(part.stop)
+    wait_ready(part, unit.url)
+    with NodeClient(unit.url, unit.admin_key_file.read_text("utf-8").strip()) as admin:
+        keys = {agency.key: _issue_key(admin, part, agency) for agency in unit.member.agencies}
+    clients = {
+        key: stack.enter_context(NodeClient(unit.url, text, timeout_s=_CALL_TIMEOUT_S, connections=32))
+        for key, text in keys.items()
+    }
+    files = {key: _key_file(unit.folder.parent, key, text) for key, text in keys.items()}
+    return DemoNode(unit.member, part, unit.folder, unit.url, keys, files, clients)
+
+
+def _key_file(folder: Path, agency: str, text: str) -> Path:
+    path = folder / "keys" / f"{agency}.key"
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    _secret_file(path, text)
+    return path
+
+
+def _issue_key(admin: NodeClient, part: Part, agency: people.Agency) -> str:
+    wanted = {"agency": agency.uscc, "scopes": list(SCOPES), "label": "demo"}
+    try:
+        return str(admin.post("/v1/keys", wanted)["key"])
+    except CliError as error:
+        raise part.failure(f"it refused to issue a key ({error.code})") from None
+
+
+def _publish_catalogue(network: Network) -> None:
+    """Publish all entries through XH, approve those that need it as the council, and wait for every node."""
+    entries = catalogue.entries()
+    publisher = network.client(people.XH)
+    lines = "\n".join(entry.as_line() for entry in entries).encode()
+    answer = publisher.request(
+        "POST",
+        "/v1/catalog/imports",
+        body=lines,
+        query={"mode": "all"},
+        headers={"Content-Type": "application/x-ndjson"},
+        idempotency_key=secrets.token_hex(16),
+    ).body
+    if answer["rejected"]:
+        raise network.nodes["XH"].part.failure(f"it rejected {len(answer['rejected'])} catalogue entries")
+    network.settle()
+    reviewed = [entry for entry in entries if entry.kind in REVIEWED_KINDS]
+    network.council.approve([_chain_key(entry) for entry in reviewed], [1] * len(reviewed))
+    network.settle()
+    for node in network.nodes.values():
+        _require_live(node, reviewed)
+
+
+def _chain_key(entry: CatalogueEntry) -> bytes:
+    """Return the contract's key of an entry (docs/reference/contracts.md, Catalog)."""
+    return hashlib.sha256(bytes([KIND_NUMBERS[entry.kind]]) + entry.code.encode()).digest()
+
+
+def _require_live(node: DemoNode, reviewed: Sequence[CatalogueEntry]) -> None:
+    for entry in reviewed:
+        state = node.client.get(f"/v1/catalog/{entry.kind}/{entry.code}")["state"]
+        if state != "approved":
+            raise node.part.failure(f"its catalogue says {entry.kind} {entry.code} is {state}")

@@ -1,0 +1,167 @@
+"""The running network of the demonstration: its parts, where they listen, and how far they have come.
+
+`cli.demo.build` makes it. Must not import `node`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from anchor.chain.deploy import CouncilActs, Deployment
+from anchor.chain.gateway import Block, Gateway
+from cli.client import NodeClient
+from cli.demo import people
+from cli.demo.parts import Part
+from cli.errors import ApiProblem, NodeUnreachable
+
+#: Where the council's keystore and its passphrase lie in the demonstration's folder.
+COUNCIL_KEY, COUNCIL_PASSPHRASE = Path("council/key.json"), Path("council/passphrase")
+
+
+@dataclass(slots=True)
+class DemoNode:
+    """A running node: its member, its process, its folder and a client for each agency it hosts."""
+
+    member: people.Member
+    part: Part
+    folder: Path
+    url: str
+    keys: Mapping[str, str]
+    key_files: Mapping[str, Path]
+    clients: Mapping[str, NodeClient]
+
+    @property
+    def client(self) -> NodeClient:
+        """Return the client of the agency that runs the node."""
+        return self.clients[self.member.own.key]
+
+    def restart(self) -> None:
+        """Start the node again by its `argv` and wait until it is ready.
+
+        Raises:
+            DemoPartFailed: it does not come back.
+        """
+        self.part.start()
+        wait_ready(self.part, self.url)
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The running network. `rpc` is the chain's JSON-RPC address, `nodes` are by the member's short name."""
+
+    folder: Path
+    chain: Part
+    rpc: str
+    gateway: Gateway
+    deployment: Deployment
+    council: CouncilActs
+    nodes: Mapping[str, DemoNode]
+
+    def client(self, agency: people.Agency) -> NodeClient:
+        """Return the client that speaks for `agency` at the node that hosts it."""
+        return next(node.clients[agency.key] for node in self.nodes.values() if agency.key in node.clients)
+
+    def restart_chain(self) -> None:
+        """Start the chain again by its `argv`; it replays its journal first.
+
+        Raises:
+            DemoPartFailed: it does not come back.
+        """
+        self.chain.start()
+        self.chain.wait_line()
+
+    def settle(self, *, timeout_s: float = 60.0) -> int:
+        """Wait until all is sent and every running node has read the chain's head; return its number.
+
+        Raises:
+            DemoPartFailed: a node does not come that far in time.
+        """
+        running = [node for node in self.nodes.values() if node.part.running]
+        for node in running:
+            node.part.wait_for(partial(_outbox_empty, node), "its outbox did not drain", timeout_s=timeout_s)
+        head = self.head().number
+        for node in running:
+            node.part.wait_for(
+                partial(_has_read, node, head), "it did not read the head", timeout_s=timeout_s
+            )
+        return head
+
+    def head(self) -> Block:
+        """Return the chain's latest block.
+
+        Raises:
+            ChainUnavailable: the chain does not answer.
+        """
+        block = self.gateway.block("latest")
+        if block is None:
+            raise self.chain.failure("it has no latest block")
+        return block
+
+    def describe(self) -> dict[str, Any]:
+        """Render what a caller from outside needs to use the network and to kill and restart its parts."""
+        return {
+            "chain": {
+                "rpc": self.rpc,
+                "chainId": self.deployment.chain_id,
+                "directory": "0x" + self.deployment.directory.hex(),
+                "pid": self.chain.pid,
+                "argv": self.chain.argv,
+            },
+            "nodes": [_describe_node(node) for node in self.nodes.values()],
+            "council": {
+                "keyFile": str(self.folder / COUNCIL_KEY),
+                "passphraseFile": str(self.folder / COUNCIL_PASSPHRASE),
+            },
+        }
+
+
+def _describe_node(node: DemoNode) -> dict[str, Any]:
+    return {
+        "name": node.member.key,
+        "url": node.url,
+        "apiKey": node.keys[node.member.own.key],
+        "agency": node.member.own.uscc,
+        "dataDir": str(node.folder),
+        "pid": node.part.pid,
+        "argv": node.part.argv,
+        "memberId": node.member.member_id,
+        "agencies": [
+            {"name": agency.key, "agency": agency.uscc, "apiKey": node.keys[agency.key]}
+            for agency in node.member.agencies
+        ],
+    }
+
+
+def _outbox_empty(node: DemoNode) -> Literal[True] | None:
+    outbox = node.client.get("/v1/chain/status")["outbox"]
+    return True if outbox["queued"] == 0 and outbox["inFlight"] == 0 else None
+
+
+def _has_read(node: DemoNode, number: int) -> Literal[True] | None:
+    status = node.client.get("/v1/chain/status")
+    read = min((status[name] or {"number": -1})["number"] for name in ("indexed", "final"))
+    return True if read >= number else None
+
+
+def wait_ready(part: Part, url: str) -> None:
+    """Wait until the node prints its line and says that it is ready.
+
+    Raises:
+        DemoPartFailed: it does not come that far.
+    """
+    part.wait_line()
+    missing = "it is not ready"
+    with NodeClient(url, timeout_s=5.0) as client:
+
+        def ready() -> bool | None:
+            try:
+                client.get("/readyz")
+            except (ApiProblem, NodeUnreachable):
+                return None
+            return True
+
+        part.wait_for(ready, missing)

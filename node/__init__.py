@@ -1,0 +1,1 @@
+"""A node of the consortium: store, keys, services, federation and HTTP API."""

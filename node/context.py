@@ -1,0 +1,108 @@
+"""What a running node consists of: the parts that `runtime` wires and that use cases take as their first argument.
+
+Holds no rule. Must not import services, HTTP or federation.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, timezone
+
+from anchor.chain.deploy import Deployment
+from anchor.chain.finality import Finality
+from anchor.chain.gateway import Gateway
+from anchor.outbox import Outbox, OutboxProgress
+from anchor.signer import Signer
+from node.config import NodeConfig
+from node.keys import KeyFolder
+from node.store.audit import AuditLog
+from node.store.leveldb import LevelStore
+from verifier.catalog import CatalogView
+from verifier.follower import Follower
+from verifier.index import ChainIndex
+from verifier.keyring import KeyRing, read_envelopes
+
+CHINA = timezone(timedelta(hours=8))
+
+
+class LockTable:
+    """Named locks, so that two requests about one thing take turns while others pass.
+
+    A fixed number of stripes: two names may share one, which costs a wait and never a deadlock as long as
+    no caller holds two.
+    """
+
+    def __init__(self, stripes: int = 256) -> None:
+        self._locks = [threading.Lock() for _ in range(stripes)]
+
+    @contextmanager
+    def hold(self, name: str) -> Iterator[None]:
+        with self._locks[hash(name) % len(self._locks)]:
+            yield
+
+
+@dataclass(slots=True)
+class ChainState:
+    """What the workers last saw of the chain; read by every verdict."""
+
+    member_id: int = 0
+    problem: str | None = "starting"
+    outbox_problem: str | None = None
+    outbox: OutboxProgress = OutboxProgress(0, 0, 0, 0, 0, None, 0.0)
+    head_number: int = 0
+    head_time: int = 0
+    behind: int = 0
+
+
+@dataclass(slots=True)
+class Node:
+    """The parts of one node."""
+
+    config: NodeConfig
+    node_id: str
+    store: LevelStore
+    index_store: LevelStore
+    keys: KeyFolder
+    signer: Signer
+    gateway: Gateway
+    deployment: Deployment
+    finality: Finality
+    index: ChainIndex
+    catalog: CatalogView
+    keyring: KeyRing
+    follower: Follower
+    outbox: Outbox
+    audit: AuditLog
+    clock: Callable[[], int]
+    chain: ChainState = field(default_factory=ChainState)
+    locks: LockTable = field(default_factory=LockTable)
+    council: Signer | None = None
+    followed: threading.Condition = field(default_factory=threading.Condition)
+    pending_reuses: set[str] = field(default_factory=set)
+
+    def now(self) -> datetime:
+        """Return the present as an aware UTC datetime."""
+        return datetime.fromtimestamp(self.clock(), UTC)
+
+    def faults(self) -> tuple[str, ...]:
+        """Name what keeps this node from knowing the chain's present state."""
+        return (self.chain.problem,) if self.chain.problem else ()
+
+    def learn_keys(self) -> None:
+        """Open the epoch keys that reached this member since last time, and read what they unmask."""
+        if not self.chain.member_id:
+            return
+        reading = read_envelopes(
+            self.index, self.chain.member_id, self.keys.recipient_key(), self.deployment, held=self.keyring
+        )
+        added = [self.keyring.add(key) for key in reading.keys]
+        if any(added):
+            self.index.learn(self.keyring)
+
+
+def render_time(seconds: int) -> str:
+    """Render unix seconds as RFC 3339 at +08:00."""
+    return datetime.fromtimestamp(seconds, CHINA).isoformat(timespec="seconds")

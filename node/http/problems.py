@@ -1,0 +1,386 @@
+"""Problem details (RFC 9457): the one table from error code to status and words, and answers made from it.
+
+Every code of every `DeltasealError` has a row here; a test walks the classes. Detail and hint are the error's
+own English words, which never hold user input; the title is Chinese or English by Accept-Language.
+Must not import the store, services or routes. Spec page: docs/reference/problems.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Scope
+
+from anchor.errors import DeltasealError
+from node.http.errors import FieldFault, HttpError, RequestInvalid
+
+Language = Literal["zh", "en"]
+
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+PROBLEM_TYPE_BASE = "https://deltaseal.example/problems/"
+RETRY_AFTER_S = 5  # where the error does not know better
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemRow:
+    """What a code means to a caller: status, title in two languages, whether trying again may help."""
+
+    status: int
+    zh: str
+    en: str
+    retryable: bool = False
+
+
+# Codes of the frame without a class of their own: raised by the router, or for what nobody foresaw.
+FRAME_CODES = frozenset(
+    {
+        "not_found",
+        "method_not_allowed",
+        "not_acceptable",
+        "range_not_satisfiable",
+        "request_refused",
+        "internal",
+    }
+)
+
+REGISTRY: Mapping[str, ProblemRow] = {
+    # The frame.
+    "not_found": ProblemRow(404, "没有找到", "Not found"),
+    "method_not_allowed": ProblemRow(405, "不支持的方法", "Method not allowed"),
+    "not_acceptable": ProblemRow(406, "无法按要求的格式应答", "Not acceptable"),
+    "range_not_satisfiable": ProblemRow(416, "请求的范围无效", "Range not satisfiable"),
+    "request_refused": ProblemRow(400, "请求被拒绝", "Request refused"),
+    "internal": ProblemRow(500, "内部错误", "Internal error"),
+    # The HTTP edge.
+    "http_error": ProblemRow(400, "请求被拒绝", "Request refused"),
+    "request_malformed": ProblemRow(400, "请求内容不是规范的 JSON", "Malformed request"),
+    "request_too_deep": ProblemRow(400, "JSON 嵌套过深", "Request nested too deeply"),
+    "request_not_nfc": ProblemRow(422, "文本不是 NFC 规范形式", "Text is not in NFC"),
+    "request_invalid": ProblemRow(422, "请求字段不符合要求", "Invalid request"),
+    "request_too_large": ProblemRow(413, "请求内容过大", "Request too large"),
+    "request_media_unsupported": ProblemRow(415, "不支持的内容类型", "Unsupported media type"),
+    "request_timeout": ProblemRow(408, "请求未在时限内到达", "Request timed out", True),
+    "request_framing": ProblemRow(400, "HTTP 报文有歧义或有误", "Ambiguous or broken HTTP message"),
+    "request_head_too_large": ProblemRow(431, "请求头过大", "Request head too large"),
+    "upload_malformed": ProblemRow(400, "上传内容格式不正确", "Malformed upload"),
+    "upload_truncated": ProblemRow(400, "上传内容不完整", "Truncated upload", True),
+    "upload_too_large": ProblemRow(413, "文件超过大小上限", "File too large"),
+    "file_name_invalid": ProblemRow(422, "文件名无效", "Invalid file name"),
+    "auth_missing": ProblemRow(401, "缺少访问密钥", "API key missing"),
+    "auth_invalid": ProblemRow(401, "访问密钥无效", "API key invalid"),
+    "auth_expired": ProblemRow(401, "访问密钥已过期", "API key expired"),
+    "auth_forbidden": ProblemRow(403, "访问密钥没有此项权限", "API key lacks the scope"),
+    "scope_unknown": ProblemRow(422, "没有这个权限名", "Unknown scope"),
+    "purpose_missing": ProblemRow(400, "缺少用途或办件编号", "Purpose or case missing"),
+    "idempotency_missing": ProblemRow(400, "缺少有效的 Idempotency-Key", "Idempotency-Key missing"),
+    "idempotency_in_progress": ProblemRow(409, "同一请求正在处理", "Same request in progress", True),
+    "idempotency_mismatch": ProblemRow(
+        422, "Idempotency-Key 已用于另一请求", "Idempotency-Key used for another request"
+    ),
+    "cursor_invalid": ProblemRow(400, "分页游标无效", "Invalid cursor"),
+    "rate_limited": ProblemRow(429, "请求过于频繁", "Too many requests", True),
+    "node_busy": ProblemRow(503, "节点繁忙", "Node busy", True),
+    "response_aborted": ProblemRow(500, "应答中断", "Answer cut short", True),
+    # anchor: formats.
+    "anchor_error": ProblemRow(500, "锚定组件出错", "Anchoring failed"),
+    "record_malformed": ProblemRow(422, "上链记录格式不正确", "Malformed record"),
+    "entry_malformed": ProblemRow(422, "批次条目格式不正确", "Malformed batch entry"),
+    "status_malformed": ProblemRow(500, "链上状态值格式不正确", "Malformed status value"),
+    "opening_malformed": ProblemRow(422, "承诺展开格式不正确", "Malformed opening"),
+    "opening_mismatch": ProblemRow(422, "承诺展开与承诺不符", "Opening does not match its commitment"),
+    "merkle_invalid": ProblemRow(422, "默克尔路径无效", "Invalid Merkle path"),
+    "value_not_canonical": ProblemRow(422, "内容无法规范化", "Value has no canonical form"),
+    "base64url_malformed": ProblemRow(422, "base64url 编码不正确", "Malformed base64url"),
+    "envelope_malformed": ProblemRow(500, "密钥信封无法打开", "Key envelope cannot be opened"),
+    "key_material_invalid": ProblemRow(500, "密钥材料无效", "Invalid key material"),
+    "digest_closed": ProblemRow(500, "摘要计算已结束", "Digest already finished"),
+    "file_unreadable": ProblemRow(500, "文件无法读取", "File cannot be read"),
+    # anchor: chain.
+    "chain_unavailable": ProblemRow(503, "区块链暂不可用", "Chain unavailable", True),
+    "chain_answer_malformed": ProblemRow(503, "区块链应答不正确", "Malformed answer from the chain", True),
+    "chain_mismatch": ProblemRow(503, "连接的不是本节点的链", "Another chain than this node's"),
+    "chain_regressed": ProblemRow(503, "区块链已回退", "Chain stepped back behind a final block", True),
+    "transaction_refused": ProblemRow(409, "合约拒绝了交易", "Transaction refused by the contract"),
+    "keystore_invalid": ProblemRow(500, "链上密钥文件无效", "Invalid key store"),
+    "signature_invalid": ProblemRow(401, "签名无效", "Invalid signature"),
+    "outbox_corrupt": ProblemRow(500, "待上链队列已损坏", "Outbox damaged"),
+    "journal_corrupt": ProblemRow(500, "链日志已损坏", "Chain journal damaged"),
+    "engine_missing": ProblemRow(503, "缺少链引擎", "Chain engine missing"),
+    "engine_failed": ProblemRow(503, "链引擎运行失败", "Chain engine failed", True),
+    "artifact_missing": ProblemRow(500, "缺少合约构建产物", "Contract artifact missing"),
+    # node: store and keys.
+    "node_error": ProblemRow(500, "节点出错", "Node failed"),
+    "store_missing": ProblemRow(503, "没有数据库", "Store missing"),
+    "store_locked": ProblemRow(503, "数据库被另一进程占用", "Store locked by another process"),
+    "store_foreign": ProblemRow(503, "数据库属于另一节点", "Store of another node"),
+    "store_newer": ProblemRow(503, "数据库由更新的版本写成", "Store written by a newer release"),
+    "store_damaged": ProblemRow(503, "数据库已损坏", "Store damaged"),
+    "store_rolled_back": ProblemRow(503, "数据库被回退", "Store rolled back"),
+    "store_full": ProblemRow(503, "存储空间已满", "Store full", True),
+    "store_unwritable": ProblemRow(503, "数据库无法写入", "Store cannot be written", True),
+    "store_key_exhausted": ProblemRow(503, "存储密钥已用尽", "Store key exhausted"),
+    "store_error": ProblemRow(503, "数据库出错", "Store failed"),
+    "key_folder_error": ProblemRow(500, "密钥目录出错", "Key folder failed"),
+    "store_closed": ProblemRow(503, "数据库已关闭", "Store closed", True),
+    "row_malformed": ProblemRow(500, "存储行格式不正确", "Malformed row"),
+    "blob_damaged": ProblemRow(500, "文件内容已损坏", "File content damaged"),
+    "blob_truncated": ProblemRow(500, "文件内容不完整", "File content truncated"),
+    "key_folder_invalid": ProblemRow(500, "密钥目录无效", "Invalid key folder"),
+    "passphrase_wrong": ProblemRow(500, "口令不正确", "Wrong passphrase"),
+    "key_erased": ProblemRow(410, "密钥已销毁", "Key erased"),
+    "config_invalid": ProblemRow(500, "配置无效", "Invalid configuration"),
+    # node: use cases.
+    "material_invalid": ProblemRow(422, "材料字段不符合要求", "Invalid material"),
+    "digest_mismatch": ProblemRow(422, "文件与声明的摘要不符", "Digest mismatch"),
+    "type_unknown": ProblemRow(422, "没有这个材料类型", "Unknown material type"),
+    "matter_unknown": ProblemRow(422, "没有这个事项", "Unknown matter"),
+    "material_not_found": ProblemRow(404, "没有找到材料", "Material not found"),
+    "content_missing": ProblemRow(404, "本节点没有文件内容", "Content not held here"),
+    "status_conflict": ProblemRow(409, "当前状态不允许此操作", "Not allowed in the present state"),
+    "domain_key_missing": ProblemRow(503, "缺少标签域密钥", "Key of a tag domain missing", True),
+    "not_admitted": ProblemRow(503, "本节点不是有效成员", "This node is not an active member"),
+    "not_issuer": ProblemRow(403, "不是该类型的签发机关", "Not an issuer of the type"),
+    "not_reviewer": ProblemRow(403, "没有审核权限", "Not a reviewer"),
+    "entry_not_found": ProblemRow(404, "没有找到目录条目", "Catalogue entry not found"),
+    "version_required": ProblemRow(428, "需要 If-Match 版本", "Version required"),
+    "version_conflict": ProblemRow(412, "版本已变化", "Version conflict"),
+    "receipt_pending": ProblemRow(409, "记录尚未最终确认", "Record not final yet", True),
+    "reuse_not_found": ProblemRow(404, "没有找到复用记录", "Reuse not found"),
+    "job_not_found": ProblemRow(404, "没有找到任务", "Job not found"),
+    "operation_not_found": ProblemRow(404, "没有找到操作", "Operation not found"),
+    "key_not_found": ProblemRow(404, "没有找到访问密钥", "API key not found"),
+    "custodian_unavailable": ProblemRow(503, "保管方暂不可用", "Custodian unavailable", True),
+    "endpoint_refused": ProblemRow(503, "对方地址不被允许", "Endpoint refused"),
+    "release_refused": ProblemRow(403, "保管方未同意提供", "Release refused by the custodian"),
+    "release_broken": ProblemRow(503, "保管方应答不正确", "Broken release answer", True),
+    "release_malformed": ProblemRow(422, "调取请求格式不正确", "Malformed release request"),
+    "release_unauthorised": ProblemRow(401, "调取请求未获授权", "Release request not authorised"),
+    "release_replayed": ProblemRow(409, "调取请求重复", "Release request replayed"),
+    # verifier.
+    "verifier_error": ProblemRow(500, "核验组件出错", "Verification failed"),
+    "catalog_entry_invalid": ProblemRow(422, "目录条目不符合要求", "Invalid catalogue entry"),
+    "subject_invalid": ProblemRow(422, "主体标识无效", "Invalid subject"),
+    "index_corrupt": ProblemRow(503, "链索引已损坏", "Chain index damaged", True),
+    "receipt_malformed": ProblemRow(422, "回执格式不正确", "Malformed receipt"),
+    "proof_invalid": ProblemRow(422, "证明无效", "Invalid proof"),
+}
+
+_STATUS_CODES = {
+    400: "request_refused",
+    404: "not_found",
+    405: "method_not_allowed",
+    406: "not_acceptable",
+    408: "request_timeout",
+    413: "request_too_large",
+    415: "request_media_unsupported",
+    416: "range_not_satisfiable",
+    429: "rate_limited",
+    503: "node_busy",
+}
+# pydantic's type → our code; the others are "invalid". Its message may hold the input and is never used.
+_PARAMETER_CODES = {
+    "missing": "missing",
+    "extra_forbidden": "unknown_field",
+    "enum": "not_allowed",
+    "literal_error": "not_allowed",
+    "string_too_long": "length",
+    "string_too_short": "length",
+    "string_pattern_mismatch": "pattern",
+    "greater_than_equal": "range",
+    "less_than_equal": "range",
+    "greater_than": "range",
+    "less_than": "range",
+    "int_parsing": "type",
+    "bool_parsing": "type",
+    "string_type": "type",
+}
+_QUALITY = re.compile(r"(?:q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?")  # RFC 9110 §12.4.2
+_INTERNAL_ROW = REGISTRY["internal"]
+
+
+def row_of(code: str) -> ProblemRow:
+    """Return the row of `code`; an unknown code is an internal error, never something milder."""
+    return REGISTRY.get(code, _INTERNAL_ROW)
+
+
+def problem_response(error: DeltasealError, request: Request) -> Response:
+    """Render `error` as problem details in the caller's language."""
+    return _render(
+        error.code, request.scope, detail=str(error), hint=error.hint, faults=_faults_of(error), error=error
+    )
+
+
+def frame_problem(code: str, scope: Scope, *, headers: Mapping[str, str] | None = None) -> Response:
+    """Render one of `FRAME_CODES`, which have no words beyond their title."""
+    return _render(code, scope, headers=headers)
+
+
+def install_handlers(app: FastAPI) -> None:
+    """Answer every error that a route raises as problem details; unforeseen ones are the middleware's."""
+
+    async def on_error(request: Request, error: Exception) -> Response:
+        return problem_response(_as_error(error), request)
+
+    async def on_http_exception(request: Request, error: Exception) -> Response:
+        return _http_problem(_as_http(error), request)
+
+    async def on_invalid_parameters(request: Request, error: Exception) -> Response:
+        return problem_response(_parameter_error(error), request)
+
+    app.add_exception_handler(DeltasealError, on_error)
+    app.add_exception_handler(HTTPException, on_http_exception)
+    app.add_exception_handler(RequestValidationError, on_invalid_parameters)
+
+
+def choose_language(accept_language: str) -> Language:
+    """Return the caller's first choice of zh and en (RFC 9110 §12.5.4); zh when neither is named."""
+    best: tuple[float, Language] = (0.0, "zh")
+    for item in accept_language[:256].split(","):
+        tag, _, parameter = item.strip().partition(";")
+        primary = tag.strip().lower().partition("-")[0]
+        weight = _weight(parameter.strip())
+        if primary in ("zh", "en") and weight > best[0]:
+            best = (weight, "zh" if primary == "zh" else "en")
+    return best[1]
+
+
+def problem_bytes(
+    code: str,
+    *,
+    request_id: str,
+    language: Language,
+    detail: str = "",
+    hint: str = "",
+    faults: tuple[FieldFault, ...] = (),
+) -> bytes:
+    """Encode the problem object of docs/reference/problems.md; empty members are left out."""
+    row = row_of(code)
+    body: dict[str, Any] = {
+        "type": PROBLEM_TYPE_BASE + code,
+        "title": row.zh if language == "zh" else row.en,
+        "status": row.status,
+        "detail": detail,
+        # The path may hold what should not stand there, so the occurrence is named by its request.
+        "instance": "urn:deltaseal:request:" + request_id,
+        "code": code,
+        "requestId": request_id,
+        "retryable": row.retryable,
+        "hint": hint,
+        "errors": [{"pointer": fault.pointer, "code": fault.code} for fault in faults],
+    }
+    return msgspec.json.encode({name: value for name, value in body.items() if value not in ("", [])})
+
+
+def _render(
+    code: str,
+    scope: Scope,
+    *,
+    detail: str = "",
+    hint: str = "",
+    faults: tuple[FieldFault, ...] = (),
+    error: DeltasealError | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    row = row_of(code)
+    language = choose_language(_header(scope, b"accept-language"))
+    request_id = request_id_of(scope)
+    # For the access log: the code says more than the status.
+    scope.setdefault("state", {})["problem_code"] = code
+    return Response(
+        problem_bytes(
+            code, request_id=request_id, language=language, detail=detail, hint=hint, faults=faults
+        ),
+        status_code=row.status,
+        media_type=PROBLEM_MEDIA_TYPE,
+        headers={
+            "Content-Language": language,
+            **_retry_after(row, error),
+            **_challenge(row),
+            **(headers or {}),
+        },
+    )
+
+
+def request_id_of(scope: Scope) -> str:
+    """Return the id that the frame gave this request; "" outside of the frame."""
+    value = scope.get("state", {}).get("request_id", "")
+    return value if isinstance(value, str) else ""
+
+
+def _faults_of(error: DeltasealError) -> tuple[FieldFault, ...]:
+    # The verifier names the places in a catalogue entry `problems`; they have the same two members.
+    found: Sequence[Any] = getattr(error, "faults", ()) or getattr(error, "problems", ())
+    if not found and "pointer" in error.facts:  # a use case names one field by facts
+        return (FieldFault(str(error.facts["pointer"]), str(error.facts.get("reason", "invalid"))),)
+    return tuple(FieldFault(item.pointer, item.code) for item in found)
+
+
+def _retry_after(row: ProblemRow, error: DeltasealError | None) -> dict[str, str]:
+    if row.status not in (429, 503):
+        return {}
+    wait = error.retry_after_s if isinstance(error, HttpError) else None
+    return {"Retry-After": str(RETRY_AFTER_S if wait is None else wait)}
+
+
+def _challenge(row: ProblemRow) -> dict[str, str]:
+    return {"WWW-Authenticate": 'Bearer realm="deltaseal"'} if row.status == 401 else {}
+
+
+def _http_problem(error: HTTPException, request: Request) -> Response:
+    cause = error.__cause__
+    if isinstance(cause, DeltasealError):  # the framework wraps what a body stream raises
+        return problem_response(cause, request)
+    code = _STATUS_CODES.get(error.status_code, "request_refused" if error.status_code < 500 else "internal")
+    # error.detail may repeat the input, so only headers such as Allow are kept.
+    return frame_problem(code, request.scope, headers=error.headers)
+
+
+def _parameter_error(error: Exception) -> RequestInvalid:
+    found = error.errors() if isinstance(error, RequestValidationError) else ()
+    faults = tuple(
+        FieldFault(_parameter_pointer(item), _PARAMETER_CODES.get(item["type"], "invalid")) for item in found
+    )
+    return RequestInvalid(
+        "a parameter of the request is not as it should be",
+        hint="errors names the parameter; the operation's schema is in /openapi.json",
+        faults=faults[:32],
+    )
+
+
+def _parameter_pointer(item: Mapping[str, Any]) -> str:
+    # Only the declared names and positions: a key below them could be the caller's own text.
+    location = item["loc"] if item["type"] != "extra_forbidden" else item["loc"][:-1]
+    return "".join(f"/{part}" for part in location[:2])
+
+
+def _weight(parameter: str) -> float:
+    match = _QUALITY.fullmatch(parameter)
+    return float(match.group(1) or 1.0) if match else 0.0
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    for key, value in scope.get("headers", ()):
+        if key == name:
+            return str(value.decode("latin-1"))
+    return ""
+
+
+def _as_error(error: Exception) -> DeltasealError:
+    if not isinstance(error, DeltasealError):
+        raise error
+    return error
+
+
+def _as_http(error: Exception) -> HTTPException:
+    if not isinstance(error, HTTPException):
+        raise error
+    return error

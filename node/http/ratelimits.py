@@ -1,0 +1,48 @@
+"""Token buckets by name: how many requests one key or one address may send.
+
+Pure but for the timer passed in. Must not import FastAPI or Starlette.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+
+class TokenBuckets:
+    """One bucket a name, filled at `rate_per_s` up to `burst`; a rate of 0 switches the limit off.
+
+    At most `capacity` names are kept, the one unused longest is dropped: many addresses cost bounded memory.
+    """
+
+    def __init__(
+        self,
+        *,
+        rate_per_s: float,
+        burst: float,
+        capacity: int = 10_000,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._rate = rate_per_s
+        self._burst = burst
+        self._capacity = capacity
+        self._timer = timer
+        self._levels: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def take(self, name: str) -> float:
+        """Take one token of `name` and return 0, or take none and return the seconds until there is one."""
+        if self._rate <= 0:
+            return 0.0
+        with self._lock:
+            now = self._timer()
+            level, filled_at = self._levels.get(name, (self._burst, now))
+            level = min(self._burst, level + (now - filled_at) * self._rate)
+            granted = level >= 1
+            self._levels[name] = (level - 1 if granted else level, now)
+            self._levels.move_to_end(name)
+            if len(self._levels) > self._capacity:
+                self._levels.popitem(last=False)
+            return 0.0 if granted else (1 - level) / self._rate

@@ -1,0 +1,305 @@
+"""Routes of materials: push, list, search, read, content, status acts, and an issuer's document acts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import msgspec
+from fastapi import APIRouter, Depends, Query
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from anchor.commitments import Commitment
+from node.context import Node
+from node.errors import MaterialInvalid
+from node.http.app import example, frame_of, raw_json, read_json
+from node.http.auth import Caller, read_purpose, require
+from node.http.limits import read_body
+from node.http.multipart import open_upload, safe_file_name
+from node.http.ranges import parse_range
+from node.http.strictjson import decode_body
+from node.http.views import render_material
+from node.http.writes import Answer, Kept, actor_of, answer_once, begin_once, finish_once, node_of, wait_for, wait_indexed
+from node.services import custody, documents, intake, materials
+from node.services.recording import record
+from node.services.requests import DocumentAct, MaterialMeta, MaterialSearch, StatusAct
+
+router = APIRouter(prefix="/v1", tags=["materials"])
+META = {
+    "typeCode": "M5001",
+    "subjects": [{"idType": "001", "id": "91310104FAKE01016E", "role": "tenant"}],
+    "documentNo": "(2026)演示租0187号",
+    "caseNo": "PD-20261103-000187",
+    "title": "房屋租赁合同",
+    "issuedOn": "2026-07-01",
+    "expiresOn": "2027-07-01",
+    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+}
+MATERIAL = {
+    "materialId": "mat_01JCV3Z5Y8K7Q2M4N6P8R0S2T4",
+    "version": 1,
+    "typeCode": "M5001",
+    "sha256": META["sha256"],
+    "status": "active",
+    "anchor": {"status": "pending", "transaction": None, "block": None, "recordIds": []},
+}
+Writer = Annotated[Caller, Depends(require("materials:write"))]
+Reader = Annotated[Caller, Depends(require("materials:read"))]
+Wait = Annotated[str | None, Query(pattern="^(included|final)$", description="answer when the record is so far")]
+
+
+@router.post(
+    "/materials",
+    status_code=201,
+    summary="Push a file, or only its digest",
+    openapi_extra=example(request=META, response=MATERIAL, status=201),
+)
+async def push(request: Request, caller: Writer, wait: Wait = None) -> Response:
+    """Take one material. Multipart (`meta`, then `file`) brings the bytes; JSON alone only asserts the digest."""
+    node = node_of(request)
+    if request.headers.get("content-type", "").lower().startswith("multipart/"):
+        view = await _push_file(request, node, caller)
+    else:
+        body = await read_body(request, limit=node.config.max_meta_bytes)
+        view = await _push_digest(request, node, caller, body)
+    if isinstance(view, Response):
+        return view
+    answer, found = view
+    if wait is None:
+        return answer.response()
+    await wait_for(node, found.version.operation_ids, wait)
+    if wait == "final":
+        await wait_indexed(node, lambda: node.index.claim(Commitment(found.version.commitment)) is not None)
+    fresh = await asyncio.to_thread(materials.view_of, node, found.material, found.version)
+    return Answer(answer.status, render_material(fresh), answer.headers).response()
+
+
+async def _push_file(
+    request: Request, node: Node, caller: Caller
+) -> Response | tuple[Answer, materials.MaterialView]:
+    upload = await open_upload(
+        request, max_file_bytes=node.config.max_file_bytes, max_meta_bytes=node.config.max_meta_bytes
+    )
+    assert upload.meta is not None  # noqa: S101 - open_upload requires it
+    meta = decode_body(upload.meta, MaterialMeta, limit=node.config.max_meta_bytes)
+    names = {"file_name": meta.file_name or upload.file_name, "media_type": meta.media_type or upload.media_type}
+    meta = msgspec.structs.replace(meta, **{key: value for key, value in names.items() if value})
+    began = begin_once(request, caller, upload.meta)
+    if isinstance(began, Response):
+        return began
+    with began as slot:
+        length = request.headers.get("content-length", "")
+        received = await intake.receive(
+            node, upload.chunks(), expected_bytes=int(length) if length.isdigit() else None
+        )
+        return await _accept(node, caller, _clean(meta), received, Kept(slot))
+
+
+async def _push_digest(
+    request: Request, node: Node, caller: Caller, body: bytes
+) -> Response | tuple[Answer, materials.MaterialView]:
+    meta = decode_body(body, MaterialMeta, limit=node.config.max_meta_bytes)
+    began = begin_once(request, caller, body)
+    if isinstance(began, Response):
+        return began
+    with began as slot:
+        return await _accept(node, caller, _clean(meta), None, Kept(slot))
+
+
+def _clean(meta: MaterialMeta) -> MaterialMeta:
+    return msgspec.structs.replace(meta, file_name=safe_file_name(meta.file_name)) if meta.file_name else meta
+
+
+async def _accept(
+    node: Node, caller: Caller, meta: MaterialMeta, received: intake.Received | None, kept: Kept
+) -> tuple[Answer, materials.MaterialView]:
+    stored = False
+    found: materials.MaterialView | None = None
+
+    def answer_of(view: materials.MaterialView) -> Answer:
+        headers = {"ETag": f'"{view.version.commitment.hex()[:32]}"'}
+        location = f"/v1/materials/{view.material.material_id}"
+        headers["Location" if view.created else "Content-Location"] = location
+        return Answer(201 if view.created else 200, render_material(view), headers)
+
+    def work(kept: Kept) -> Answer:
+        nonlocal stored, found
+        found = materials.accept(
+            node, actor_of(caller), meta, received, on_commit=lambda view: kept.keep(answer_of(view))
+        )
+        stored = found.created
+        return answer_of(found)
+
+    try:
+        answer = await finish_once(node, kept.slot, work)
+    finally:
+        if received is not None and not stored:
+            await asyncio.shield(asyncio.to_thread(received.discard))
+    assert found is not None  # noqa: S101 - work has run
+    return answer, found
+
+
+@router.get("/materials", summary="List the agency's materials", openapi_extra=example(response={"items": [MATERIAL], "nextCursor": None}))
+async def list_materials(
+    request: Request,
+    caller: Reader,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Annotated[str | None, Query(max_length=512)] = None,
+    type_code: Annotated[str | None, Query(alias="typeCode", max_length=64)] = None,
+) -> Response:
+    """List materials from the newest on."""
+    node, frame = node_of(request), frame_of(request)
+    filters = {"agency": caller.agency, "typeCode": type_code}
+    after = frame.decode_cursor(cursor, "materials", **filters).decode() if cursor else ""
+    found = await asyncio.to_thread(
+        lambda: list(materials.list_materials(node, actor_of(caller), after=after, limit=limit, type_code=type_code))
+    )
+    more = len(found) == limit
+    following = frame.encode_cursor(found[-1].material.material_id.encode(), "materials", **filters) if more else None
+    return raw_json({"items": [render_material(view) for view in found], "nextCursor": following})
+
+
+@router.post(
+    "/materials/search",
+    summary="Find the agency's materials by subject",
+    openapi_extra=example(
+        request={"subject": {"idType": "001", "id": "91310104FAKE01016E"}, "typeCode": "M5001"},
+        response={"items": [MATERIAL]},
+    ),
+)
+async def search(request: Request, caller: Reader) -> Response:
+    """Find materials; a POST keeps the subject's id out of addresses and logs."""
+    query = await read_json(request, MaterialSearch)
+    found = await asyncio.to_thread(materials.search, node_of(request), actor_of(caller), query)
+    return raw_json({"items": [render_material(view) for view in found]})
+
+
+@router.get("/materials/{material_id}", summary="Read a material", openapi_extra=example(response=MATERIAL))
+async def read(
+    request: Request, caller: Reader, material_id: str, version: Annotated[int | None, Query(ge=1)] = None
+) -> Response:
+    """Read a material and the list of its versions; subjects are masked."""
+    node = node_of(request)
+
+    def work() -> dict[str, Any]:
+        view = materials.get(node, actor_of(caller), material_id, version)
+        return render_material(view, versions=materials.versions(node, material_id))
+
+    return raw_json(await asyncio.to_thread(work))
+
+
+@router.get(
+    "/materials/{material_id}/content",
+    summary="Read a material's bytes",
+    response_class=Response,
+    openapi_extra=example(response="(the bytes)", response_media_type="application/octet-stream"),
+)
+async def content(
+    request: Request, caller: Reader, material_id: str, version: Annotated[int | None, Query(ge=1)] = None
+) -> Response:
+    """Stream the bytes, checked piece by piece; the read is in the audit log before the first byte."""
+    node, purpose = node_of(request), read_purpose(request)
+
+    def work() -> tuple[custody.Held, materials.MaterialView]:
+        view = materials.get(node, actor_of(caller), material_id, version)
+        held = custody.unlock(node, view.version)
+        record(
+            node,
+            [],
+            actor=actor_of(caller),
+            action="material.read",
+            object_id=f"{material_id}.{view.version.version}",
+            outcome="read",
+            reason=f"{purpose.purpose} / {purpose.case_no}",
+        )
+        return held, view
+
+    held, view = await asyncio.to_thread(work)
+    return stream_blob(request, custody.read, node, held, view.version.size_bytes, view.version.media_type, view.version.file_name)
+
+
+def stream_blob(
+    request: Request, reader: Any, node: Node, held: Any, size: int, media_type: str, file_name: str
+) -> Response:
+    """Answer a blob, whole or the one range asked for. The name is data: percent-encoded, never a path."""
+    first, last = parse_range(request.headers.get("range"), size)
+    pieces = reader(node, held, first=first, last=last)
+    headers = {"Accept-Ranges": "bytes", "Content-Length": str(max(last - first + 1, 0)), **attachment(file_name)}
+    partial = request.headers.get("range") is not None
+    if partial:
+        headers["Content-Range"] = f"bytes {first}-{last}/{size}"
+    return StreamingResponse(_in_threads(pieces), 206 if partial else 200, headers, media_type)
+
+
+def attachment(file_name: str) -> dict[str, str]:
+    """Return a Content-Disposition that no browser renders in place (RFC 6266, RFC 8187)."""
+    return {"Content-Disposition": "attachment" + (f"; filename*=UTF-8''{quote(file_name)}" if file_name else "")}
+
+
+async def _in_threads(pieces: Any) -> AsyncIterator[bytes]:
+    while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+        yield piece
+
+
+@router.post(
+    "/materials/{material_id}/{verb}",
+    summary="Revoke, suspend or resume a material",
+    openapi_extra=example(request={"reasonCode": "withdrawn_by_holder", "reason": "当事人申请"}, response=MATERIAL),
+)
+async def act(request: Request, caller: Writer, material_id: str, verb: str, wait: Wait = None) -> Response:
+    """Change the status: at once at this node, on chain as soon as it is mined."""
+    if verb not in materials.STATUS_MOVES:
+        raise MaterialInvalid("the act is none of revoke, suspend, resume", pointer="/verb", reason="unknown_act")
+    body = await read_body(request, limit=16 << 10)
+    parsed = decode_body(body, StatusAct)
+    node = node_of(request)
+    operations: list[str] = []
+
+    def work(kept: Kept) -> Answer:
+        view, operation_id = materials.act(
+            node,
+            actor_of(caller),
+            material_id,
+            verb,
+            parsed,
+            on_commit=lambda view: kept.keep(Answer(200, render_material(view))),
+        )
+        operations.append(operation_id)
+        return Answer(200, render_material(view))
+
+    response = await answer_once(request, caller, body, work)
+    await wait_for(node, operations, wait)
+    return response
+
+
+@router.post(
+    "/documents/revoke",
+    status_code=202,
+    summary="Revoke a document as its issuer, wherever its copies lie",
+    openapi_extra=example(
+        request={"typeCode": "M1002", "documentNo": "演示-0001", "reasonCode": "cancelled_by_authority", "reason": "注销"},
+        response={"operation": "doc.01JCV3Z5Y8K7Q2M4N6P8R0S2T4", "anchor": {"status": "pending"}},
+        status=202,
+    ),
+)
+async def revoke_document(request: Request, caller: Writer, wait: Wait = None) -> Response:
+    """Revoke a document by type and number; counts on every node because the type's entry names this issuer."""
+    body = await read_body(request, limit=16 << 10)
+    parsed = decode_body(body, DocumentAct)
+    node = node_of(request)
+    operations: list[str] = []
+
+    def render(operation_id: str) -> Answer:
+        return Answer(202, {"operation": operation_id, "anchor": {"status": "pending"}})
+
+    def work(kept: Kept) -> Answer:
+        operation_id = documents.revoke(node, actor_of(caller), parsed, on_commit=lambda name: kept.keep(render(name)))
+        operations.append(operation_id)
+        return render(operation_id)
+
+    response = await answer_once(request, caller, body, work)
+    await wait_for(node, operations, wait)
+    return response

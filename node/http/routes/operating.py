@@ -1,0 +1,231 @@
+"""Routes about the node itself: chain, jobs, operations, keys, audit, info, health, readiness."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from node.context import Node, render_time
+from node.errors import JobNotFound, OperationNotFound
+from node.http.app import example, frame_of, raw_json
+from node.http.auth import Caller, authenticate_request, issue_key, require
+from node.http.limits import read_body
+from node.http.strictjson import decode_body
+from node.http.views import render_chain, render_job, render_key, render_member
+from node.http.writes import Answer, Kept, actor_of, answer_once, node_of
+from node.services import apikeys
+from node.services.requests import KeyRequest
+from node.store import rows
+
+router = APIRouter(tags=["node"])
+Admin = Annotated[Caller, Depends(require("admin"))]
+ChainReader = Annotated[Caller, Depends(require("chain:read"))]
+AuditReader = Annotated[Caller, Depends(require("audit:read"))]
+
+
+async def any_caller(request: Request) -> Caller:
+    """Return the caller, whatever the key may do."""
+    return authenticate_request(request)
+
+
+Anyone = Annotated[Caller, Depends(any_caller)]
+VERSION = "0.1.0"
+KEY = {"agency": "12310104FAKE0011X9", "scopes": ["materials:write", "verify"], "label": "综窗系统"}
+
+
+@router.get("/healthz", summary="Whether the process lives", openapi_extra=example(response={"status": "ok"}))
+async def healthz() -> Response:
+    """Answer as long as the process can."""
+    return raw_json({"status": "ok"})
+
+
+@router.get(
+    "/readyz",
+    summary="Whether the node can do its work",
+    openapi_extra=example(response={"ready": True, "parts": {"store": "ok", "chain": "ok"}}),
+)
+async def readyz(request: Request) -> Response:
+    """Name each part and what keeps it from working; 503 when one does not."""
+    parts = readiness(node_of(request))
+    ready = all(state == "ok" for state in parts.values())
+    return raw_json({"ready": ready, "parts": parts}, 200 if ready else 503)
+
+
+def readiness(node: Node) -> dict[str, str]:
+    """Return the state of each part: ok, or the code of what is wrong."""
+    return {
+        "store": "ok",
+        "chain": node.chain.problem or "ok",
+        "member": "ok" if node.chain.member_id else "not_admitted",
+        "outbox": node.chain.outbox_problem or "ok",
+        "keys": "ok" if node.keyring.all() else "domain_key_missing",
+        "catalog": "ok" if node.catalog.material_types() else "catalog_empty",
+    }
+
+
+@router.get(
+    "/v1/info",
+    summary="Version, limits and chain of this node",
+    openapi_extra=example(response={"name": "XH", "version": VERSION, "memberId": 2}),
+)
+async def info(request: Request) -> Response:
+    """Say what a client must know before it sends anything; needs no key."""
+    node = node_of(request)
+    limits = frame_of(request).limits
+    return raw_json(
+        {
+            "name": node.config.name,
+            "version": VERSION,
+            "memberId": node.chain.member_id or None,
+            "limits": {
+                "maxFileBytes": node.config.max_file_bytes,
+                "maxMetaBytes": node.config.max_meta_bytes,
+                "maxBatch": 1000,
+                "maxJsonBytes": limits.max_json_bytes,
+                "pendingWaitSeconds": node.config.pending_wait_s,
+            },
+            "chain": {"chainId": node.deployment.chain_id, "directory": "0x" + node.deployment.directory.hex()},
+            "languages": ["zh", "en"],
+            "sm3Default": True,
+        }
+    )
+
+
+@router.get("/v1/me", summary="Whose key this is", openapi_extra=example(response={"agency": "12310104FAKE0011X9"}))
+async def me(caller: Anyone) -> Response:
+    """Name the agency and scopes of the caller's key."""
+    return raw_json({"agency": caller.agency, "keyId": caller.key_id, "scopes": sorted(caller.scopes)})
+
+
+@router.get("/v1/chain/status", summary="Where the chain and this node stand", openapi_extra=example(response={"chainId": 310000}))
+async def chain_status(request: Request, caller: ChainReader) -> Response:
+    """Report head, final and indexed block, the outbox, and what is wrong."""
+    return raw_json(render_chain(node_of(request)))
+
+
+@router.get("/v1/chain/members", summary="The consortium's members", openapi_extra=example(response={"items": []}))
+async def chain_members(request: Request, caller: ChainReader) -> Response:
+    """List the members as the council admitted them."""
+    return raw_json({"items": [render_member(member) for member in node_of(request).index.members()]})
+
+
+@router.get("/v1/chain/contracts", summary="Addresses of the contracts", openapi_extra=example(response={"ledger": "0x…"}))
+async def chain_contracts(request: Request, caller: ChainReader) -> Response:
+    """List the contracts that the Directory names."""
+    return raw_json(render_chain(node_of(request))["contracts"])
+
+
+@router.get("/v1/jobs/{job_id}", summary="State of long work", openapi_extra=example(response={"jobId": "job_01J…", "status": "running"}))
+async def job(request: Request, caller: Anyone, job_id: str) -> Response:
+    """Return a job of the caller's agency."""
+    row = rows.JOB.get(node_of(request).store, job_id)
+    if row is None or row.agency != caller.agency:
+        raise JobNotFound("this agency has no such job")
+    return raw_json(render_job(row))
+
+
+@router.get("/v1/operations/{operation_id}", summary="State of an operation on its way to the chain", openapi_extra=example(response={"operation": "doc.01J…"}))
+async def operation(request: Request, caller: Anyone, operation_id: str) -> Response:
+    """Return where an operation of the outbox stands."""
+    status = node_of(request).outbox.status_of(operation_id)
+    if status is None:
+        raise OperationNotFound("the outbox knows no such operation")
+    anchor: dict[str, Any] = {
+        "status": "pending" if status.state == "queued" else status.state,
+        "transaction": "0x" + status.transaction_hash.hex() if status.transaction_hash else None,
+        "block": status.block_number,
+        "failure": status.failure,
+    }
+    return raw_json({"operation": operation_id, "anchor": anchor})
+
+
+@router.post("/v1/keys", status_code=201, summary="Issue an API key", openapi_extra=example(request=KEY, response={"keyId": "…", "key": "dsk_…"}, status=201))
+async def issue(request: Request, caller: Admin) -> Response:
+    """Issue a key for an agency of this node; its text is shown once, and a repeated request shows it again."""
+    body = await read_body(request, limit=16 << 10)
+    asked = decode_body(body, KeyRequest)
+    node = node_of(request)
+
+    def work(kept: Kept) -> Answer:
+        apikeys.check_agency(node, asked.agency)
+        text, row = issue_key(
+            asked.agency,
+            scopes=asked.scopes,
+            pepper=node.keys.pepper(),
+            now=node.clock(),
+            label=asked.label,
+            expires_at=asked.expires_at,
+        )
+        answer = Answer(201, {"keyId": row.key_id, "key": text, "agency": row.agency, "scopes": row.scopes})
+        apikeys.keep(node, actor_of(caller), row, kept.keep(answer))
+        return answer
+
+    return await answer_once(request, caller, body, work)
+
+
+@router.get("/v1/keys", summary="List API keys", openapi_extra=example(response={"items": [{"keyId": "…", "agency": "12310104FAKE0011X9"}]}))
+async def list_keys(request: Request, caller: Admin) -> Response:
+    """List all keys without their secrets."""
+    found = await asyncio.to_thread(apikeys.list_keys, node_of(request))
+    return raw_json({"items": [render_key(row) for row in found]})
+
+
+@router.post("/v1/keys/{key_id}/revoke", summary="Revoke an API key", openapi_extra=example(request={}, response={"keyId": "…", "revokedAt": "…"}))
+async def revoke(request: Request, caller: Admin, key_id: str) -> Response:
+    """Revoke a key; it is refused from this answer on."""
+    node = node_of(request)
+    body = await read_body(request, limit=1024)
+
+    def work(kept: Kept) -> Answer:
+        return Answer(200, render_key(apikeys.revoke(node, actor_of(caller), key_id)))
+
+    response = await answer_once(request, caller, body, work)
+    frame_of(request).authenticator.forget(key_id)
+    return response
+
+
+@router.get("/v1/audit/events", summary="Read the audit log", openapi_extra=example(response={"items": [], "nextCursor": None}))
+async def audit_events(
+    request: Request,
+    caller: AuditReader,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Annotated[str | None, Query(max_length=512)] = None,
+) -> Response:
+    """List entries from the newest on."""
+    node, frame = node_of(request), frame_of(request)
+    before = int(frame.decode_cursor(cursor, "audit")) if cursor else node.audit.head().sequence + 1
+    found = await asyncio.to_thread(lambda: node.audit.before(before, limit=limit))
+    following = frame.encode_cursor(str(found[-1].sequence).encode(), "audit") if len(found) == limit else None
+    items = [
+        {
+            "sequence": row.sequence,
+            "time": render_time(row.time),
+            "actor": row.actor,
+            "action": row.action,
+            "object": row.object,
+            "outcome": row.outcome,
+            "reason": row.reason,
+            "requestId": row.request_id,
+            "hash": row.hash.hex(),
+        }
+        for row in found
+    ]
+    return raw_json({"items": items, "nextCursor": following})
+
+
+@router.get("/v1/audit/verify", summary="Check the audit log's chain", openapi_extra=example(response={"intact": True, "entries": 12}))
+async def audit_verify(request: Request, caller: AuditReader) -> Response:
+    """Walk the log and name the first entry that is broken or missing."""
+    finding = await asyncio.to_thread(node_of(request).audit.verify)
+    return raw_json(
+        {
+            "intact": finding.first_broken is None,
+            "firstBroken": finding.first_broken,
+            "entries": finding.count,
+            "head": finding.head.hash.hex(),
+        }
+    )

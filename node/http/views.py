@@ -1,0 +1,289 @@
+"""JSON forms of what use cases return. Subjects leave masked; ids of persons never leave in clear.
+
+Spec page: docs/reference/http-api.md.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from node.context import Node, render_time
+from node.services.catalog import ImportResult, Publication, version_slot
+from node.services.exemptions import ExemptionPlan
+from node.services.explanations import VERDICTS, explain_verdict
+from node.services.materials import MaterialView
+from node.services.verifying import place_of
+from node.store import rows
+from verifier.index import EntryVersion, Member
+from verifier.receipts import Outcome as ReceiptOutcome
+from verifier.receipts import Receipt, ReceiptFindings
+from verifier.subjects import Subject, mask_subject
+from verifier.verdicts import Reason, Verdict
+
+JsonObject = dict[str, Any]
+# A receipt that fails for another reason than a status proves nothing: that is `unknown`, never "revoked".
+_RECEIPT_VERDICTS = {
+    ReceiptOutcome.PASS: "valid",
+    ReceiptOutcome.UNPROVEN: "unknown",
+    ReceiptOutcome.FAIL: "unknown",
+}
+
+
+def render_anchor(view: MaterialView) -> JsonObject:
+    """Render where a version's records stand."""
+    return {
+        "status": "pending" if view.anchor == "queued" else view.anchor,
+        "transaction": view.transaction,
+        "block": view.block,
+        "recordIds": list(view.record_ids),
+    }
+
+
+def render_material(view: MaterialView, *, versions: list[rows.VersionRow] | None = None) -> JsonObject:
+    """Render a material; with `versions`, its history too."""
+    material, version = view.material, view.version
+    rendered: JsonObject = {
+        "materialId": material.material_id,
+        "version": version.version,
+        "typeCode": material.type_code,
+        "title": material.title,
+        "agency": material.agency,
+        "caseNo": material.case_no,
+        "documentNo": material.document_no or None,
+        "subjects": [
+            {"idType": row.id_type, "id": mask_subject(Subject(row.id_type, row.id)), "role": row.role}
+            for row in material.subjects
+        ],
+        "level": material.level,
+        "shareType": material.share_type,
+        "sha256": version.sha256,
+        "sm3": version.sm3 or None,
+        "size": None if version.asserted else version.size_bytes,
+        "mediaType": version.media_type,
+        "fileName": version.file_name or None,
+        "issuedOn": version.issued_on or None,
+        "expiresOn": version.expires_on or None,
+        "asserted": version.asserted,
+        "status": version.status,
+        "createdAt": render_time(version.created_at),
+        "anchor": render_anchor(view),
+        "links": {
+            "self": f"/v1/materials/{material.material_id}",
+            "receipt": f"/v1/receipts/{material.material_id}?version={version.version}",
+        },
+    }
+    if versions is not None:
+        rendered["versions"] = [
+            {
+                "version": row.version,
+                "sha256": row.sha256,
+                "issuedOn": row.issued_on or None,
+                "expiresOn": row.expires_on or None,
+                "status": row.status,
+                "createdAt": render_time(row.created_at),
+            }
+            for row in versions
+        ]
+    return rendered
+
+
+def render_reason(reason: Reason) -> JsonObject:
+    """Render one reason."""
+    return {"code": reason.code, "outcome": reason.outcome.value, "detail": reason.detail}
+
+
+def render_verdict(verdict: Verdict) -> JsonObject:
+    """Render a verdict. Custodian and type are not in it: the caller showed no matter and basis."""
+    place = place_of(verdict)
+    return {
+        "verdict": verdict.kind.value,
+        "fresh": verdict.fresh,
+        "asOf": render_time(int(verdict.as_of.timestamp())) if verdict.as_of else None,
+        "lastKnown": verdict.last_known.value if verdict.last_known else None,
+        "subjectMatch": verdict.subject_match,
+        "finality": verdict.finality,
+        "reasons": [render_reason(reason) for reason in verdict.reasons],
+        "explain": explain_verdict(verdict.kind.value, verdict.subject_match),
+        "record": {"batch": place.batch_id, "index": place.index, "block": place.block_number}
+        if place
+        else None,
+    }
+
+
+def render_plan(node: Node, plan: ExemptionPlan) -> JsonObject:
+    """Render the exemption plan of a matter."""
+    names = {requirement.req_id: requirement for requirement in plan.matter.requirements}
+    final = node.index.final_point()
+    return {
+        "matterCode": plan.matter.code,
+        "requirements": [
+            {
+                "reqId": one.req_id,
+                "name": {"zh": names[one.req_id].name.zh, "en": names[one.req_id].name.en},
+                "necessity": names[one.req_id].necessity,
+                "route": one.route,
+                "outcome": one.outcome,
+                "typeCode": one.type_code,
+                "reasons": [render_reason(reason) for reason in one.reasons],
+            }
+            for one in plan.requirements
+        ],
+        "exempted": plan.exempted,
+        "total": len(plan.requirements),
+        "asOf": render_time(final.time) if final else None,
+    }
+
+
+def render_publication(made: Publication | EntryVersion, *, anchor: str) -> JsonObject:
+    """Render an entry that was just published, or that stood there already."""
+    return {
+        "kind": made.kind,
+        "code": made.code,
+        "version": made.version,
+        "digest": made.digest.hex(),
+        "state": made.state if isinstance(made, EntryVersion) else "pending",
+        "operation": None if isinstance(made, EntryVersion) else made.operation_id,
+        "anchor": {"status": anchor},
+    }
+
+
+def render_import(result: ImportResult) -> JsonObject:
+    """Render what became of an import's lines."""
+    return {
+        "published": len(result.published),
+        "unchanged": result.unchanged,
+        "rejected": [
+            {"line": line, "errors": [{"pointer": one.pointer, "code": one.code} for one in problems]}
+            for line, problems in result.rejected
+        ],
+        "operations": [one.operation_id for one in result.published],
+    }
+
+
+def render_entry(node: Node, entry: EntryVersion) -> JsonObject:
+    """Render an entry's version with where the chain holds it: transaction, block, log, and its storage slot."""
+    final = node.index.final_point()
+    return {
+        "kind": entry.kind,
+        "code": entry.code,
+        "version": entry.version,
+        "digest": entry.digest.hex(),
+        "state": entry.state,
+        "owner": entry.owner,
+        "entry": msgspec.Raw(entry.text),
+        "proof": {
+            "contract": "0x" + node.deployment.catalog.hex(),
+            "transaction": "0x" + entry.transaction_hash.hex(),
+            "block": entry.block_number,
+            "blockHash": "0x" + entry.block_hash.hex(),
+            "logIndex": entry.log_index,
+            "time": render_time(entry.time),
+            "final": final is not None and entry.block_number <= final.number,
+            "slot": "0x" + version_slot(entry.kind, entry.code, entry.version).hex(),
+            "value": "0x" + entry.digest.hex(),
+        },
+    }
+
+
+def render_receipt_check(receipt: Receipt, findings: ReceiptFindings, *, now: int) -> JsonObject:
+    """Render what a receipt proved here, with the chain's own slots read."""
+    kind = _RECEIPT_VERDICTS[findings.outcome]
+    failed = next((reason for reason in findings.reasons if reason.outcome is ReceiptOutcome.FAIL), None)
+    if failed is not None and failed.code == "status":
+        kind = failed.detail.removeprefix("document_")
+    elif failed is not None and failed.detail == "expired":
+        kind = "expired"
+    kind = kind if kind in VERDICTS else "unknown"
+    return {
+        "verdict": kind,
+        "fresh": True,
+        "asOf": render_time(now),
+        "lastKnown": None,
+        "subjectMatch": "unchecked",
+        "reasons": [
+            {"code": reason.code, "outcome": reason.outcome.value, "detail": reason.detail}
+            for reason in findings.reasons
+        ],
+        "explain": explain_verdict(kind, "unchecked"),
+        "record": {"batch": receipt.entry.id, "index": receipt.inclusion.index, "block": receipt.block.number},
+    }
+
+
+def render_chain(node: Node) -> JsonObject:
+    """Render where the chain, the index and the outbox stand."""
+    made, final, cursor = node.deployment, node.index.final_point(), node.index.cursor()
+    depth = node.chain.outbox
+    return {
+        "chainId": made.chain_id,
+        "genesis": "0x" + made.genesis.hex(),
+        "directory": "0x" + made.directory.hex(),
+        "contracts": {
+            name.lower(): "0x" + made.address_of(name).hex() for name in ("Authority", "Members", "Ledger", "Catalog")
+        },
+        "engine": node.config.engine,
+        "finality": node.finality.label,
+        "authority": "single_operator" if node.finality.label == "operator" else "council",
+        "head": {"number": node.chain.head_number, "time": render_time(node.chain.head_time)},
+        "final": {"number": final.number, "hash": "0x" + final.hash.hex(), "time": render_time(final.time)}
+        if final
+        else None,
+        "indexed": {"number": cursor.number, "hash": "0x" + cursor.hash.hex()} if cursor else None,
+        "lagBlocks": node.chain.behind,
+        "problem": node.chain.problem or node.chain.outbox_problem,
+        "outbox": {"queued": depth.queued, "inFlight": depth.in_flight, "oldestSeconds": round(depth.oldest_queued_s, 1)},
+        "log": {"size": node.index.log_size(), "root": node.index.log_root().hex()},
+    }
+
+
+def render_member(member: Member) -> JsonObject:
+    """Render a member of the consortium."""
+    return {
+        "memberId": member.member_id,
+        "name": member.name,
+        "role": member.role,
+        "level": member.level,
+        "area": member.area,
+        "uscc": member.uscc,
+        "account": "0x" + member.account.hex(),
+        "endpoint": member.endpoint,
+        "state": member.state,
+        "successor": member.successor or None,
+    }
+
+
+def render_job(row: rows.JobRow) -> JsonObject:
+    """Render a job."""
+    return {
+        "jobId": row.job_id,
+        "kind": row.kind,
+        "status": row.status,
+        "progress": {"done": row.progress_done, "total": row.progress_total, "unit": row.unit},
+        "resultUrl": row.result_url or None,
+        "problem": msgspec.Raw(row.problem_json) if row.problem_json else None,
+        "createdAt": render_time(row.created_at),
+        "updatedAt": render_time(row.updated_at),
+    }
+
+
+def render_key(row: rows.ApiKeyRow) -> JsonObject:
+    """Render an API key without its secret."""
+    return {
+        "keyId": row.key_id,
+        "agency": row.agency,
+        "scopes": row.scopes,
+        "label": row.label,
+        "createdAt": render_time(row.created_at),
+        "expiresAt": render_time(row.expires_at) if row.expires_at else None,
+        "revokedAt": render_time(row.revoked_at) if row.revoked_at else None,
+    }
+
+
+def render_reuse(node: Node, row: rows.ReuseRow) -> JsonObject:
+    """Render a reuse: the decision as it was made, and where its record stands now."""
+    rendered: JsonObject = msgspec.json.decode(row.decision_json)
+    statuses = [node.outbox.status_of(name) for name in row.operation_ids if name.endswith(".record")]
+    state = statuses[0].state if statuses and statuses[0] else None
+    rendered["anchor"] = {"status": "pending" if state == "queued" else state} if state else None
+    return rendered

@@ -1,0 +1,62 @@
+"""Reach the bytes, salts and fields of a material version that this node holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from anchor.canonical import JsonValue
+from node.context import Node
+from node.errors import ContentMissing
+from node.store import rows
+from node.store.blobs import read_blob
+from node.store.envelope import unwrap_key
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A version with its keys unwrapped; lives as long as one answer."""
+
+    version: rows.VersionRow
+    fields: dict[str, JsonValue]
+    salt_key: bytes
+    file_key: bytes | None
+
+
+def version_by_commitment(node: Node, commitment: bytes) -> rows.VersionRow | None:
+    """Return the version that this node holds under `commitment`, if it is the custodian."""
+    found = rows.COMMITMENT.get(node.store, commitment.hex())
+    return rows.VERSION.get(node.store, found.material_id, found.version) if found else None
+
+
+def unlock(node: Node, version: rows.VersionRow) -> Held:
+    """Unwrap a version's salt key and, where bytes are held, its file key.
+
+    Raises:
+        KeyErased: the agency's key epoch was retired by an erasure.
+    """
+    material = rows.MATERIAL.get(node.store, version.material_id)
+    if material is None:
+        raise ContentMissing("the material's row is gone", hint="run `deltaseal store verify`")
+    _, kek = node.keys.kek(material.agency, version.key_epoch)
+    about = f"{version.material_id}.{version.version}".encode()
+    return Held(
+        version=version,
+        fields=msgspec.json.decode(version.fields_json),
+        salt_key=unwrap_key(kek, version.wrapped_salt, b"salt\0" + about),
+        file_key=unwrap_key(kek, version.wrapped_file_key, b"file\0" + about) if version.blob_id else None,
+    )
+
+
+def read(node: Node, held: Held, *, first: int = 0, last: int | None = None) -> Iterator[bytes]:
+    """Yield the plain bytes `first`..`last` (inclusive; None: to the end) in pieces of at most 1 MiB.
+
+    Raises:
+        ContentMissing: the material was pushed as a digest only.
+        BlobDamaged, BlobTruncated: stored bytes were altered; nothing altered is yielded.
+    """
+    if held.file_key is None:
+        raise ContentMissing("only the digest of this document was pushed", hint="ask its agency for the file")
+    return read_blob(node.store, held.version.blob_id, held.file_key, first=first, last=last)

@@ -1,0 +1,402 @@
+"""Take materials in, list them, act on their status.
+
+Life of a push: the body is digested and encrypted as it arrives (`intake`), checked against what the caller
+declared, committed to (`sealing`), and then one synced batch holds the material, its outbox rows, the audit entry
+and the stored answer. A crash before that batch leaves orphan chunks, which the sweep at start removes; a crash
+after it loses nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import msgspec
+from ulid import ULID
+
+from anchor.canonical import canonical_bytes
+from anchor.commitments import Commitment
+from anchor.keyvalue import Delete, Put
+from anchor.outbox_store import OperationStatus
+from node.context import Node
+from node.errors import (
+    DigestMismatch,
+    MaterialInvalid,
+    MaterialNotFound,
+    StatusConflict,
+    TypeUnknown,
+)
+from node.services.intake import Received
+from node.services.ledgeracts import REASONS, claim_call, parse_reason
+from node.services.recording import Actor, record
+from node.services.requests import MaterialMeta, MaterialSearch, StatusAct
+from node.services.sealing import Draft, Sealed, seal
+from node.store import rows
+from node.store.envelope import wrap_key
+from verifier.catalog import MaterialType
+from verifier.subjects import Subject, parse_subject
+
+ANCHOR_ORDER = ("failed", "queued", "submitted", "included", "final")
+
+
+@dataclass(frozen=True, slots=True)
+class MaterialView:
+    """A material with one of its versions and where that version stands on chain."""
+
+    material: rows.MaterialRow
+    version: rows.VersionRow
+    anchor: str
+    transaction: str | None
+    block: int | None
+    record_ids: tuple[str, ...]
+    created: bool = False
+
+
+OnCommit = Callable[[MaterialView], Sequence[Put]]
+
+
+def accept(
+    node: Node, actor: Actor, meta: MaterialMeta, received: Received | None, *, on_commit: OnCommit
+) -> MaterialView:
+    """Make a received file (or, with None, a bare digest) a material of the caller's agency.
+
+    The same bytes, subjects, type and dates from the same agency answer with the material that is there; other
+    dates, or `replaces`, make a new version that supersedes the old one.
+
+    Raises:
+        TypeUnknown, MaterialInvalid, SubjectInvalid, DigestMismatch, MaterialNotFound, StatusConflict,
+        DomainKeyMissing. Nothing is stored then.
+    """
+    kind = material_type(node, meta.type_code)
+    subjects = _subjects(node, meta, kind)
+    _check_digest(meta, received)
+    dedupe = _dedupe_key(node, actor.agency, meta, subjects, asserted=received is None)
+    with node.locks.hold(meta.replaces or dedupe):
+        held = _held(node, actor, meta, dedupe)
+        if held and _same_dates(held.version, meta):
+            return held
+        draft = _draft(node, actor, meta, kind, subjects, received, held)
+        return _store(node, actor, meta, draft, received, held, dedupe, on_commit)
+
+
+def material_type(node: Node, code: str) -> MaterialType:
+    """Return the live entry of a material type.
+
+    Raises:
+        TypeUnknown: no approved entry on chain has this code.
+    """
+    kind = node.catalog.material_type(code)
+    if kind is None:
+        raise TypeUnknown(
+            "no approved material type has this code",
+            hint="list the types with `deltaseal catalog list materialType`",
+        )
+    return kind
+
+
+def _subjects(node: Node, meta: MaterialMeta, kind: MaterialType) -> tuple[tuple[Subject, str], ...]:
+    today = node.now().date()
+    subjects = tuple((parse_subject(s.id_type, s.id, today=today), s.role) for s in meta.subjects)
+    if any(subject.id_type not in kind.subject_kinds for subject, _ in subjects):
+        raise MaterialInvalid(
+            "this type is not about subjects of that kind", pointer="/subjects", reason="subject_kind"
+        )
+    if len({subject for subject, _ in subjects}) != len(subjects):
+        raise MaterialInvalid("a subject is named twice", pointer="/subjects", reason="duplicate")
+    return subjects
+
+
+def _check_digest(meta: MaterialMeta, received: Received | None) -> None:
+    if received is not None and received.digests.sha256.hex() != meta.sha256:
+        raise DigestMismatch(
+            "the bytes that arrived do not have the declared sha256",
+            hint="the file changed or was damaged on its way; hash it again and push it again",
+        )
+
+
+def _dates(meta: MaterialMeta, kind: MaterialType) -> tuple[date | None, date | None]:
+    try:
+        issued = date.fromisoformat(meta.issued_on) if meta.issued_on else None
+        expires = date.fromisoformat(meta.expires_on) if meta.expires_on else None
+    except ValueError:
+        raise MaterialInvalid("a date does not exist", pointer="/issuedOn", reason="date") from None
+    for moment in (issued, expires):
+        if moment and not date(1970, 1, 2) <= moment <= date(2999, 12, 31):
+            raise MaterialInvalid("a date lies outside 1970-01-02..2999-12-31", pointer="/issuedOn", reason="range")
+    if issued and expires and expires <= issued:
+        raise MaterialInvalid("it would expire before it is issued", pointer="/expiresOn", reason="order")
+    if kind.consume_once and not meta.document_no:
+        raise MaterialInvalid(
+            "a type that counts once needs its document number", pointer="/documentNo", reason="required"
+        )
+    return issued, expires
+
+
+def _dedupe_key(
+    node: Node,
+    agency: str,
+    meta: MaterialMeta,
+    subjects: Sequence[tuple[Subject, str]],
+    *,
+    asserted: bool,
+) -> str:
+    about = sorted([subject.id_type, subject.id, role] for subject, role in subjects)
+    same = canonical_bytes([agency, meta.sha256, about, meta.type_code, meta.document_no or "", asserted])
+    return hmac.new(node.keys.lookup_key(), same, hashlib.sha256).hexdigest()
+
+
+def subject_digest(node: Node, agency: str, subject: Subject) -> str:
+    """Name a subject in row keys without its id: only the holder of the lookup key can compute it."""
+    about = canonical_bytes([agency, subject.id_type, subject.id])
+    return hmac.new(node.keys.lookup_key(), about, hashlib.sha256).hexdigest()
+
+
+def _held(node: Node, actor: Actor, meta: MaterialMeta, dedupe: str) -> MaterialView | None:
+    if meta.replaces is not None:
+        return get(node, actor, meta.replaces)
+    row = rows.DEDUPE.get(node.store, dedupe)
+    return get(node, actor, row.material_id) if row else None
+
+
+def _same_dates(version: rows.VersionRow, meta: MaterialMeta) -> bool:
+    same_file = version.sha256 == meta.sha256
+    return same_file and (version.issued_on, version.expires_on) == (meta.issued_on or "", meta.expires_on or "")
+
+
+def _draft(
+    node: Node,
+    actor: Actor,
+    meta: MaterialMeta,
+    kind: MaterialType,
+    subjects: tuple[tuple[Subject, str], ...],
+    received: Received | None,
+    held: MaterialView | None,
+) -> Draft:
+    issued, expires = _dates(meta, kind)
+    if held and held.material.type_code != kind.code:
+        raise MaterialInvalid("a new version must be of the same type", pointer="/typeCode", reason="changed")
+    if held and held.version.status not in ("active", "suspended"):
+        raise StatusConflict("a revoked or erased material takes no new version", status=held.version.status)
+    return Draft(
+        material_id=held.material.material_id if held else f"mat_{ULID()}",
+        version=held.version.version + 1 if held else 1,
+        kind=kind,
+        agency=actor.agency,
+        subjects=subjects,
+        sha256=bytes.fromhex(meta.sha256),
+        sm3=received.digests.sm3 if received else None,
+        size_bytes=received.digests.size_bytes if received else None,
+        media_type=meta.media_type or "application/octet-stream",
+        document_no=meta.document_no or "",
+        case_no=meta.case_no,
+        issued_on=issued,
+        expires_on=expires,
+        asserted=received is None,
+        replaces=held is not None,
+    )
+
+
+def _store(
+    node: Node,
+    actor: Actor,
+    meta: MaterialMeta,
+    draft: Draft,
+    received: Received | None,
+    held: MaterialView | None,
+    dedupe: str,
+    on_commit: OnCommit,
+) -> MaterialView:
+    sealed = seal(node, draft)
+    operations = list(sealed.operations)
+    ops: list[Put | Delete] = []
+    if held:
+        operations.append(
+            (f"{draft.material_id}.{draft.version}.supersede", claim_call(node, "supersede", held.version, sealed.commitment))
+        )
+        ops.append(rows.VERSION.put(msgspec.structs.replace(held.version, status="superseded")))
+    version = _version_row(node, meta, draft, sealed, received, [name for name, _ in operations])
+    material = _material_row(node, draft, meta)
+    view = MaterialView(material, version, "queued", None, None, (), created=True)
+    ops += [rows.MATERIAL.put(material), rows.VERSION.put(version), *_lookups(node, draft, sealed, dedupe)]
+    ops += received.final_ops() if received else []
+    ops += node.outbox.enqueue(operations)
+    ops += on_commit(view)
+    record(
+        node,
+        ops,
+        actor=actor,
+        action="material.accept",
+        object_id=f"{material.material_id}.{version.version}",
+        outcome="accepted",
+    )
+    node.outbox.wake()
+    return view
+
+
+def _material_row(node: Node, draft: Draft, meta: MaterialMeta) -> rows.MaterialRow:
+    return rows.MaterialRow(
+        material_id=draft.material_id,
+        agency=draft.agency,
+        type_code=draft.kind.code,
+        title=meta.title,
+        subjects=[rows.SubjectRow(subject.id_type, subject.id, role) for subject, role in draft.subjects],
+        document_no=draft.document_no,
+        case_no=draft.case_no,
+        latest_version=draft.version,
+        created_at=node.clock(),
+        level=draft.kind.level,
+        share_type=draft.kind.share_type,
+    )
+
+
+def _version_row(
+    node: Node,
+    meta: MaterialMeta,
+    draft: Draft,
+    sealed: Sealed,
+    received: Received | None,
+    operation_ids: list[str],
+) -> rows.VersionRow:
+    epoch, kek = node.keys.kek(draft.agency)
+    about = f"{draft.material_id}.{draft.version}".encode()
+    return rows.VersionRow(
+        material_id=draft.material_id,
+        version=draft.version,
+        sha256=meta.sha256,
+        sm3=draft.sm3.hex() if draft.sm3 else "",
+        size_bytes=draft.size_bytes or 0,
+        media_type=draft.media_type,
+        file_name=meta.file_name or "",
+        issued_on=meta.issued_on or "",
+        expires_on=meta.expires_on or "",
+        asserted=draft.asserted,
+        blob_id=received.blob_id if received else "",
+        wrapped_file_key=wrap_key(kek, received.file_key, b"file\0" + about) if received else b"",
+        wrapped_salt=wrap_key(kek, sealed.salt_key, b"salt\0" + about),
+        key_epoch=epoch,
+        commitment=sealed.commitment,
+        operation_ids=operation_ids,
+        created_at=node.clock(),
+        status="active",
+        status_reason="",
+        fields_json=canonical_bytes(sealed.fields),
+    )
+
+
+def _lookups(node: Node, draft: Draft, sealed: Sealed, dedupe: str) -> list[Put]:
+    name = draft.material_id
+    found = [rows.COMMITMENT.put(rows.CommitmentRow(sealed.commitment.hex(), name, draft.version))]
+    found += [
+        rows.BY_SUBJECT.put(rows.SubjectLookupRow(subject_digest(node, draft.agency, subject), name))
+        for subject, _ in draft.subjects
+    ]
+    if draft.version == 1:
+        found.append(rows.DEDUPE.put(rows.DedupeRow(dedupe, name)))
+        found.append(rows.BY_AGENCY.put(rows.AgencyLookupRow(draft.agency, name)))
+    return found
+
+
+def view_of(node: Node, material: rows.MaterialRow, version: rows.VersionRow) -> MaterialView:
+    """Add to a version where its records stand on chain: as far as the slowest of them."""
+    known = [node.outbox.status_of(name) for name in version.operation_ids if not name.endswith(".supersede")]
+    statuses: list[OperationStatus] = [status for status in known if status is not None]
+    if not statuses:
+        return MaterialView(material, version, "queued", None, None, ())
+    slowest = min(statuses, key=lambda status: ANCHOR_ORDER.index(status.state))
+    claim = node.index.claim(Commitment(version.commitment))
+    found = [node.index.record_id(*position) for position in claim.positions] if claim else []
+    ids = tuple(record_id.hex() for record_id in found if record_id is not None)
+    transaction = "0x" + slowest.transaction_hash.hex() if slowest.transaction_hash else None
+    return MaterialView(material, version, slowest.state, transaction, slowest.block_number, ids)
+
+
+def get(node: Node, actor: Actor, material_id: str, version: int | None = None) -> MaterialView:
+    """Return a material of the caller's agency, its newest version unless one is named.
+
+    Raises:
+        MaterialNotFound: there is none, or it is another agency's; the two answer alike.
+    """
+    material = rows.MATERIAL.get(node.store, material_id)
+    if material is None or material.agency != actor.agency:
+        raise MaterialNotFound("this agency holds no such material", hint="list its materials with `deltaseal material list`")
+    row = rows.VERSION.get(node.store, material_id, version or material.latest_version)
+    if row is None:
+        raise MaterialNotFound("the material has no such version", hint="leave the version out for the newest one")
+    return view_of(node, material, row)
+
+
+def versions(node: Node, material_id: str) -> list[rows.VersionRow]:
+    """List all versions of a material, oldest first."""
+    return list(rows.VERSION.scan(node.store, material_id))
+
+
+def list_materials(
+    node: Node, actor: Actor, *, after: str, limit: int, type_code: str | None = None
+) -> Iterator[MaterialView]:
+    """Walk the caller's materials from the newest on, beginning below `after` ("" for the top)."""
+    taken = 0
+    for row in rows.BY_AGENCY.scan(node.store, actor.agency, before=after, reverse=True):
+        material = rows.MATERIAL.get(node.store, row.material_id)
+        if material is None or (type_code and material.type_code != type_code):
+            continue
+        yield get(node, actor, row.material_id)
+        taken += 1
+        if taken == limit:
+            return
+
+
+def search(node: Node, actor: Actor, query: MaterialSearch) -> list[MaterialView]:
+    """Find the caller's materials about one subject, newest first."""
+    subject = parse_subject(query.subject.id_type, query.subject.id, today=node.now().date())
+    digest = subject_digest(node, actor.agency, subject)
+    names = {row.material_id for row in rows.BY_SUBJECT.scan(node.store, digest)}
+    found = [get(node, actor, name) for name in sorted(names, reverse=True)]
+    return [view for view in found if query.type_code in (None, view.material.type_code)]
+
+
+STATUS_MOVES = {
+    "revoke": (("active", "suspended"), "revoked"),
+    "suspend": (("active",), "suspended"),
+    "resume": (("suspended",), "active"),
+}
+
+
+def act(
+    node: Node, actor: Actor, material_id: str, verb: str, body: StatusAct, *, on_commit: OnCommit
+) -> tuple[MaterialView, str]:
+    """Revoke, suspend or resume the newest version: at once here, on chain as soon as it is mined.
+
+    Returns the material and the id of the operation that carries the act to the chain.
+
+    Raises:
+        MaterialNotFound, StatusConflict (the move is not allowed from where it stands), MaterialInvalid (reason).
+    """
+    reason = parse_reason(body.reason_code)
+    with node.locks.hold(material_id):
+        view = get(node, actor, material_id)
+        allowed, target = STATUS_MOVES[verb]
+        if view.version.status not in allowed:
+            raise StatusConflict(f"a material that is {view.version.status} cannot be moved by {verb}", status=view.version.status)
+        name = f"{material_id}.{view.version.version}.{verb}.{ULID()}"
+        changed = msgspec.structs.replace(
+            view.version,
+            status=target,
+            status_reason=REASONS.get(reason, str(reason)),
+        )
+        after = view_of(node, view.material, changed)
+        ops = [rows.VERSION.put(changed), *node.outbox.enqueue([(name, claim_call(node, verb, changed, reason))])]
+        ops += on_commit(after)
+        record(
+            node,
+            ops,
+            actor=actor,
+            action=f"material.{verb}",
+            object_id=f"{material_id}.{changed.version}",
+            outcome=target,
+            reason=body.reason,
+        )
+    node.outbox.wake()
+    return after, name

@@ -1,0 +1,140 @@
+"""Typed requests of the use cases, as msgspec structs: unknown fields are refused, lengths are bounded.
+
+Field names on the wire are lowerCamelCase. Values are checked further by the use case that takes them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+Code = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z_.\-/]+$")]
+CaseNo = Annotated[str, Meta(min_length=1, max_length=64)]
+Text = Annotated[str, Meta(min_length=1, max_length=512)]
+Sha256Hex = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+DateText = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+
+
+class SubjectRef(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """Who or what a material is about."""
+
+    id_type: Annotated[str, Meta(min_length=3, max_length=3)]
+    id: Annotated[str, Meta(min_length=1, max_length=64)]
+    role: Annotated[str, Meta(max_length=64)] = ""
+
+
+class SubjectQuery(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """A subject asked about."""
+
+    id_type: Annotated[str, Meta(min_length=3, max_length=3)]
+    id: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class MaterialMeta(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True):
+    """The `meta` part of a push."""
+
+    type_code: Code
+    subjects: Annotated[list[SubjectRef], Meta(min_length=1, max_length=16)]
+    case_no: CaseNo
+    title: Text
+    sha256: Sha256Hex
+    document_no: Annotated[str, Meta(max_length=128)] | None = None
+    issued_on: DateText | None = None
+    expires_on: DateText | None = None
+    file_name: Annotated[str, Meta(max_length=255)] | None = None
+    media_type: Annotated[str, Meta(max_length=127)] | None = None
+    replaces: Annotated[str, Meta(max_length=40)] | None = None
+
+
+class MaterialSearch(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """Find own materials by subject."""
+
+    subject: SubjectQuery
+    type_code: Code | None = None
+
+
+class StatusAct(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """Why a material is revoked, suspended or resumed."""
+
+    reason_code: int | str
+    reason: Text
+
+
+class DocumentAct(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """An issuer's revocation of a document, wherever its copies lie."""
+
+    type_code: Code
+    document_no: Annotated[str, Meta(min_length=1, max_length=128)]
+    reason_code: int | str
+    reason: Text
+
+
+class VerifyRequest(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """Ask about a document by digest or receipt."""
+
+    sha256: Sha256Hex | None = None
+    type_code: Code | None = None
+    subject: SubjectQuery | None = None
+    receipt: dict[str, Any] | None = None
+
+
+class VerifyBatch(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """Many questions in one call."""
+
+    items: Annotated[list[VerifyRequest], Meta(min_length=1, max_length=1000)]
+
+
+class ExemptionRequest(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """What need not be handed in for this matter by this subject."""
+
+    matter_code: Code
+    subject: SubjectQuery
+
+
+class Basis(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """Why the caller may use the document."""
+
+    kind: Annotated[str, Meta(max_length=16)]
+    grant_id: Annotated[str, Meta(max_length=40)] | None = None
+
+
+class ReuseRequest(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True):
+    """Ask to use a document that another agency holds."""
+
+    case_no: CaseNo
+    matter_code: Code
+    req_id: Code
+    subject: SubjectQuery
+    basis: Basis | None = None
+    purpose: Annotated[str, Meta(max_length=256)] = ""
+    scenario_code: Annotated[str, Meta(max_length=64)] = ""
+    type_code: Code | None = None
+    document_no: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    sha256: Sha256Hex | None = None
+    consume: bool = False
+    deliver: Literal["none", "facts", "bytes"] = "none"
+
+
+class KeyRequest(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """A new API key."""
+
+    agency: Annotated[str, Meta(min_length=18, max_length=18)]
+    scopes: Annotated[list[str], Meta(min_length=1, max_length=16)]
+    label: Annotated[str, Meta(max_length=64)] = ""
+    expires_at: int = 0
+
+
+class EntryState(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """The version that an act on a catalogue entry is about."""
+
+    version: Annotated[int, Meta(ge=1, le=4294967295)]
+
+
+class ImportLine(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """One line of a catalogue import."""
+
+    kind: Annotated[str, Meta(min_length=1, max_length=32)]
+    code: Annotated[str, Meta(min_length=1, max_length=128)]
+    entry: msgspec.Raw

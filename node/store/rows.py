@@ -1,0 +1,400 @@
+"""Every row of the main store and every key: the one place where either is built.
+
+A row is `kind 1 | version 1 | msgpack array of its fields in order`; its key is `<table>/` and its parts,
+text with a length byte in front, numbers as 8 bytes big-endian, so that keys sort as their parts do. Keys
+are not encrypted: what could name a person is in them as an HMAC or not at all. Times are unix seconds
+(UTC), dates ISO text or "". An unknown kind or version, or a surplus field, is refused.
+
+Must not import plyvel, services or HTTP.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any, Final, Generic, TypeAlias, TypeVar
+
+import msgspec
+
+from anchor.keyvalue import Delete, KeyValue, Put
+from node.errors import RowMalformed
+
+KeyPart: TypeAlias = str | int | bytes
+
+_MAX_PART_BYTES: Final = 255
+_MAX_NUMBER: Final = 2**63 - 1
+
+
+class Row(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Base of all rows."""
+
+
+class SubjectRow(Row, frozen=True):
+    """One subject of a material."""
+
+    id_type: str
+    id: str
+    role: str
+
+
+class MaterialRow(Row, frozen=True):
+    """A material; its versions are rows of their own."""
+
+    material_id: str
+    agency: str
+    type_code: str
+    title: str
+    subjects: list[SubjectRow]
+    document_no: str
+    case_no: str
+    latest_version: int
+    created_at: int
+    level: str
+    share_type: str
+
+
+class VersionRow(Row, frozen=True):
+    """One version: digests, dates, where its bytes lie, its wrapped keys, its commitment, its status.
+
+    `sm3` and `blob_id` are "" where there is none; `status` is active, suspended, superseded, revoked or
+    erased; `fields_json` holds the opening fields in JCS.
+    """
+
+    material_id: str
+    version: int
+    sha256: str
+    sm3: str
+    size_bytes: int
+    media_type: str
+    file_name: str
+    issued_on: str
+    expires_on: str
+    asserted: bool
+    blob_id: str
+    wrapped_file_key: bytes
+    wrapped_salt: bytes
+    key_epoch: int
+    commitment: bytes
+    operation_ids: list[str]
+    created_at: int
+    status: str
+    status_reason: str
+    fields_json: bytes
+
+
+class AgencyLookupRow(Row, frozen=True):
+    """Lists an agency's materials; ids are ULIDs, so they sort by time."""
+
+    agency: str
+    material_id: str
+
+
+class SubjectLookupRow(Row, frozen=True):
+    """Finds materials by subject; `digest` is the hex HMAC of agency and subject under the lookup key."""
+
+    digest: str
+    material_id: str
+
+
+class DedupeRow(Row, frozen=True):
+    """Finds the material that an agency holds already; `digest` is a hex HMAC under the lookup key."""
+
+    digest: str
+    material_id: str
+
+
+class CommitmentRow(Row, frozen=True):
+    """Finds the version behind a commitment, in hex."""
+
+    commitment: str
+    material_id: str
+    version: int
+
+
+class ApiKeyRow(Row, frozen=True):
+    """An API key: hash of its secret, whose it is, what it may; `expires_at` and `revoked_at` 0 = never."""
+
+    key_id: str
+    secret_hash: bytes
+    agency: str
+    scopes: list[str]
+    label: str
+    created_at: int
+    expires_at: int
+    revoked_at: int
+
+
+class IdempotencyRow(Row, frozen=True):
+    """What a write with this Idempotency-Key answered; `state` is in_progress or done."""
+
+    agency: str
+    route: str
+    key_digest: bytes
+    request_digest: bytes
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    created_at: int
+    state: str
+
+
+class ReuseRow(Row, frozen=True):
+    """A decision about the use of a material in a case, with what was asked and where its bytes lie."""
+
+    reuse_id: str
+    agency: str
+    case_no: str
+    matter_code: str
+    req_id: str
+    type_code: str
+    commitment: bytes
+    custodian: int
+    outcome: str
+    decision_json: bytes
+    created_at: int
+    operation_ids: list[str]
+    state: str
+    blob_id: str
+    wrapped_file_key: bytes
+    request_json: bytes
+    key_epoch: int
+    wrapped_salt: bytes
+    fields_json: bytes
+
+
+class JobRow(Row, frozen=True):
+    """Long work that a caller may ask about; `status` is queued, running, done, failed or cancelled."""
+
+    job_id: str
+    agency: str
+    kind: str
+    status: str
+    progress_done: int
+    progress_total: int
+    unit: str
+    result_url: str
+    problem_json: bytes
+    created_at: int
+    updated_at: int
+
+
+class AuditRow(Row, frozen=True):
+    """One entry of the audit log. Page: docs/reference/audit-entry.md."""
+
+    sequence: int
+    time: int
+    actor: str
+    action: str
+    object: str
+    outcome: str
+    reason: str
+    request_id: str
+    prev_hash: bytes
+    hash: bytes
+
+
+class NonceRow(Row, frozen=True):
+    """A nonce that another member has used, kept until its request would have expired."""
+
+    member_id: int
+    nonce: bytes
+    expires_at: int
+
+
+class ReleaseRow(Row, frozen=True):
+    """A signed release request and what this custodian decided: the evidence it keeps."""
+
+    release_id: str
+    commitment: bytes
+    requester_member: int
+    request: bytes
+    signature: bytes
+    decided_at: int
+    outcome: str
+    bytes_sent: int
+
+
+class CheckpointRow(Row, frozen=True):
+    """The last block that this node took for final, under a name."""
+
+    name: str
+    number: int
+    hash: bytes
+    time: int
+
+
+class SettingRow(Row, frozen=True):
+    """A small value that the node itself keeps."""
+
+    name: str
+    value: bytes
+
+
+R = TypeVar("R", bound=Row)
+
+
+class Table(Generic[R]):
+    """Rows of one type under one prefix; `ids` are the fields that make the key, in order."""
+
+    def __init__(
+        self, row_type: type[R], *, kind: int, version: int = 1, name: str, ids: Sequence[str]
+    ) -> None:
+        """Declare a table; `kind`, `version` and `name` are on disk and MUST NOT be given to another."""
+        self.row_type = row_type
+        self.name = name
+        self.prefix = name.encode("ascii") + b"/"
+        self._header = bytes([kind, version])
+        self._ids = tuple(ids)
+        self._encoder = msgspec.msgpack.Encoder()
+        self._decoder = msgspec.msgpack.Decoder(row_type)
+
+    def key(self, *ids: KeyPart) -> bytes:
+        """Return the key of a row, or a prefix of keys if not all `ids` are given. Raises RowMalformed."""
+        return self.prefix + b"".join(self._part(part) for part in ids)
+
+    def put(self, row: R) -> Put:
+        """Return the operation that stores `row`. Raises RowMalformed if it has no encoding."""
+        try:
+            return Put(self._key_of(row), self._header + self._encoder.encode(row))
+        except (UnicodeError, OverflowError, TypeError):
+            raise self._malformed() from None
+
+    def delete(self, *ids: KeyPart) -> Delete:
+        """Return the operation that removes the row with these `ids`."""
+        self._require_all(ids)
+        return Delete(self.key(*ids))
+
+    def get(self, kv: KeyValue, *ids: KeyPart) -> R | None:
+        """Return the row with these `ids`, or None. Raises RowMalformed."""
+        self._require_all(ids)
+        key = self.key(*ids)
+        value = kv.get(key)
+        return None if value is None else self.decode(key, value)
+
+    def scan(
+        self,
+        kv: KeyValue,
+        *ids: KeyPart,
+        start: KeyPart = "",
+        before: KeyPart = "",
+        reverse: bool = False,
+        limit: int | None = None,
+    ) -> Iterator[R]:
+        """Yield the rows whose first ids are `ids`, in the order of their keys, from one snapshot taken now.
+
+        `start` is the value of the next id to begin with, inclusive; `before`, with `reverse`, the one to
+        begin below. "" means no bound. Raises RowMalformed.
+        """
+        prefix = self.key(*ids)
+        bound = before if reverse and before != "" else start
+        begin = b"" if bound == "" else prefix + self._part(bound)
+        if reverse and before == "" and begin:
+            begin += b"\xff"  # rows that share the bound and go on are inside it
+        found = kv.scan(prefix, start=begin, reverse=reverse)
+        return islice(self._rows(found, skip=begin if before != "" else b""), limit)
+
+    def decode(self, key: bytes, value: bytes) -> R:
+        """Return the row stored under `key`. Raises RowMalformed, also if the row names another key."""
+        try:
+            if value[:2] != self._header:
+                raise self._malformed()
+            row = self._decoder.decode(memoryview(value)[2:])
+        except (msgspec.MsgspecError, ValueError):  # a UnicodeDecodeError is a ValueError
+            raise self._malformed() from None
+        if self._key_of(row) != key:
+            raise self._malformed()
+        return row
+
+    def _rows(self, found: Iterator[tuple[bytes, bytes]], *, skip: bytes) -> Iterator[R]:
+        for key, value in found:
+            if not skip or not key.startswith(skip):
+                yield self.decode(key, value)
+
+    def _key_of(self, row: R) -> bytes:
+        return self.key(*(getattr(row, name) for name in self._ids))
+
+    def _require_all(self, ids: tuple[KeyPart, ...]) -> None:
+        if len(ids) != len(self._ids):
+            raise self._malformed()
+
+    def _part(self, part: KeyPart) -> bytes:
+        if isinstance(part, int):
+            if not 0 <= part <= _MAX_NUMBER:
+                raise self._malformed()
+            return part.to_bytes(8, "big")
+        encoded = _encoded(part)
+        if encoded is None or len(encoded) > _MAX_PART_BYTES:
+            raise self._malformed()
+        return bytes([len(encoded)]) + encoded
+
+    def _malformed(self) -> RowMalformed:
+        return RowMalformed(
+            f"a row of table {self.name} is not of the form that this release writes",
+            hint="use the release that wrote the store, or restore the last verified backup",
+            row=self.name,
+        )
+
+
+def _encoded(part: str | bytes) -> bytes | None:
+    try:
+        return part.encode("utf-8") if isinstance(part, str) else part
+    except UnicodeEncodeError:
+        return None
+
+
+MATERIAL: Final = Table(MaterialRow, kind=1, name="material", ids=["material_id"])
+VERSION: Final = Table(VersionRow, kind=2, name="version", ids=["material_id", "version"])
+BY_AGENCY: Final = Table(AgencyLookupRow, kind=3, name="by_agency", ids=["agency", "material_id"])
+BY_SUBJECT: Final = Table(SubjectLookupRow, kind=4, name="by_subject", ids=["digest", "material_id"])
+DEDUPE: Final = Table(DedupeRow, kind=5, name="dedupe", ids=["digest"])
+COMMITMENT: Final = Table(CommitmentRow, kind=6, name="commitment", ids=["commitment"])
+API_KEY: Final = Table(ApiKeyRow, kind=7, name="api_key", ids=["key_id"])
+IDEMPOTENCY: Final = Table(IdempotencyRow, kind=8, name="idempotency", ids=["agency", "route", "key_digest"])
+REUSE: Final = Table(ReuseRow, kind=9, name="reuse", ids=["reuse_id"])
+JOB: Final = Table(JobRow, kind=10, name="job", ids=["job_id"])
+AUDIT: Final = Table(AuditRow, kind=11, name="audit", ids=["sequence"])
+NONCE: Final = Table(NonceRow, kind=12, name="nonce", ids=["member_id", "nonce"])
+RELEASE: Final = Table(ReleaseRow, kind=13, name="release", ids=["release_id"])
+CHECKPOINT: Final = Table(CheckpointRow, kind=14, name="checkpoint", ids=["name"])
+SETTING: Final = Table(SettingRow, kind=15, name="setting", ids=["name"])
+
+TABLES: Final[tuple[Table[Any], ...]] = (
+    MATERIAL, VERSION, BY_AGENCY, BY_SUBJECT, DEDUPE, COMMITMENT, API_KEY, IDEMPOTENCY, REUSE, JOB, AUDIT,
+    NONCE, RELEASE, CHECKPOINT, SETTING,
+)  # fmt: skip
+
+BLOB_TABLE: Final = b"blob/"
+UPLOAD_TABLE: Final = b"upload/"
+
+
+def blob_prefix(blob_id: str) -> bytes:
+    """Return what the keys of all chunks of a blob begin with."""
+    return BLOB_TABLE + _id_part(blob_id)
+
+
+def chunk_key(blob_id: str, number: int) -> bytes:
+    """Return the key of a chunk, counted from 0."""
+    return blob_prefix(blob_id) + number.to_bytes(8, "big")
+
+
+def upload_prefix() -> bytes:
+    """Return what the keys of all upload marks begin with."""
+    return UPLOAD_TABLE
+
+
+def upload_key(blob_id: str) -> bytes:
+    """Return the key of the mark that says: nothing refers to this blob yet, or any more."""
+    return UPLOAD_TABLE + _id_part(blob_id)
+
+
+def upload_id(key: bytes) -> str:
+    """Return the blob id in the key of an upload mark. Raises RowMalformed."""
+    blob_id = key[len(UPLOAD_TABLE) + 1 :].decode("ascii", "replace")
+    if upload_key(blob_id) != key:
+        raise RowMalformed("the key of an upload mark is malformed", row="upload")
+    return blob_id
+
+
+def _id_part(blob_id: str) -> bytes:
+    """Return length and text of a blob id: 1 to 64 characters A-Z, a-z, 0-9 and _."""
+    if not blob_id.isascii() or not blob_id.replace("_", "").isalnum() or len(blob_id) > 64:
+        raise RowMalformed("a blob id has 1 to 64 characters A-Z, a-z, 0-9 and _", row="blob")
+    return bytes([len(blob_id)]) + blob_id.encode("ascii")

@@ -1,0 +1,121 @@
+"""Background loops of a node: follow the chain, pump the outbox, finish pending reuses, anchor the audit log.
+
+Each loop is a thread that can be stopped at any moment without harm, because what it does is durable or repeatable.
+A loop never dies of a known error: it names the error in the node's state, where /readyz, metrics and every verdict
+read it, and tries again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from anchor.errors import DeltasealError
+from node.context import Node
+from node.services import audits, pending
+
+LOG = structlog.get_logger("workers")
+IDLE_S = 0.1
+AUDIT_PERIOD_S = 3600
+
+
+@dataclass(slots=True)
+class Workers:
+    """The threads of one node."""
+
+    node: Node
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _threads: list[threading.Thread] = field(default_factory=list)
+
+    def start(self) -> None:
+        """Start all loops."""
+        loops: dict[str, tuple[Callable[[Node], bool], float]] = {
+            "follower": (follow_once, IDLE_S),
+            "outbox": (pump_once, 0.0),
+            "pending": (pending.finish_once, IDLE_S),
+            "audit": (audits.anchor_if_due, 5.0),
+        }
+        for name, (step, idle_s) in loops.items():
+            thread = threading.Thread(target=self._run, args=(name, step, idle_s), name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self) -> None:
+        """Stop all loops and wait for them; afterwards nothing touches the store."""
+        self._stop.set()
+        self.node.outbox.wake()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, name: str, step: Callable[[Node], bool], idle_s: float) -> None:
+        while not self._stop.is_set():
+            try:
+                busy = step(self.node)
+            except DeltasealError as error:
+                LOG.warning("worker_problem", worker=name, code=error.code)
+                busy = False
+                self._stop.wait(0.5)
+            except Exception:
+                # A bug must not stop the node's other work, and must be seen.
+                LOG.exception("worker_failed", worker=name)
+                if name == "follower":
+                    self.node.chain.problem = "internal"
+                busy = False
+                self._stop.wait(1.0)
+            if not busy:
+                self._stop.wait(idle_s)
+
+
+def follow_once(node: Node) -> bool:
+    """Take what is new on chain into the index; learn new epoch keys; return whether more is waiting."""
+    try:
+        progress = node.follower.step()
+    except DeltasealError as error:
+        if node.chain.problem != error.code:
+            LOG.warning("chain_problem", code=error.code)
+        node.chain.problem = error.code
+        return False
+    node.chain.behind = progress.behind
+    node.chain.head_number = progress.head_number
+    node.chain.head_time = progress.head_time
+    problem = progress.problem or _head_age_problem(node)
+    if node.chain.problem and not problem:
+        LOG.info("chain_followed", head=progress.head_number)
+    node.chain.problem = problem
+    _find_member(node)
+    node.learn_keys()
+    with node.followed:
+        node.followed.notify_all()
+    return progress.behind > 0
+
+
+def _head_age_problem(node: Node) -> str | None:
+    # A frozen chain answers and never advances; only the age of its head tells.
+    return "chain_stalled" if node.clock() - node.chain.head_time > node.config.head_age_limit_s else None
+
+
+def _find_member(node: Node) -> None:
+    member = node.index.member_by_account(node.signer.address)
+    if member is not None and member.member_id != node.chain.member_id:
+        node.chain.member_id = member.member_id
+        node.outbox.become(member.member_id)
+        LOG.info("member_known", member=member.member_id)
+
+
+def pump_once(node: Node) -> bool:
+    """Move the outbox one step on; return whether more is to do at once."""
+    if not node.chain.member_id:
+        node.outbox.wait(0.2)
+        return False
+    progress = node.outbox.step()
+    if progress.problem != node.chain.outbox_problem:
+        LOG.info("outbox_state", problem=progress.problem or "none")
+    node.chain.outbox_problem, node.chain.outbox = progress.problem, progress
+    if not progress.queued and not progress.in_flight:
+        node.outbox.wait(0.5)
+        return True
+    node.outbox.wait(0.5 if progress.problem else 0.03)
+    return True

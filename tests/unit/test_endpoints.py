@@ -1,0 +1,72 @@
+"""Endpoints of other members: private, link-local and rebound addresses are refused unless configured."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+
+import httpcore
+import pytest
+
+from node.errors import EndpointRefused
+from node.federation import endpoints
+from node.federation.endpoints import GuardedBackend, check_address, guarded_client
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["127.0.0.1", "10.0.0.8", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0", "224.0.0.1", "100.64.0.1",
+     "::1", "fe80::1", "fc00::1", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "::"],
+)  # fmt: skip
+def test_addresses_inside_are_refused(text: str) -> None:
+    with pytest.raises(EndpointRefused):
+        check_address(ipaddress.ip_address(text), [])
+
+
+@pytest.mark.parametrize("text", ["8.8.8.8", "2400:3200::1"])
+def test_public_addresses_pass(text: str) -> None:
+    check_address(ipaddress.ip_address(text), [])
+
+
+def test_a_configured_network_passes_and_no_other() -> None:
+    allowed = [ipaddress.ip_network("10.20.0.0/16")]
+    check_address(ipaddress.ip_address("10.20.3.4"), allowed)
+    check_address(ipaddress.ip_address("::ffff:10.20.3.4"), allowed)
+    with pytest.raises(EndpointRefused):
+        check_address(ipaddress.ip_address("10.21.0.1"), allowed)
+
+
+def test_one_bad_address_among_several_refuses_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (text, 80)) for text in ("8.8.8.8", "127.0.0.1")]
+    monkeypatch.setattr(endpoints.socket, "getaddrinfo", lambda *_a, **_k: answers)
+    with pytest.raises(EndpointRefused):
+        GuardedBackend([]).connect_tcp("two-faced.example", 80)
+
+
+def test_the_checked_address_is_the_dialled_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def resolve(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        asked.append(host)
+        address = "8.8.8.8" if len(asked) == 1 else "127.0.0.1"  # what a rebinding server would answer next
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+
+    dialled: list[str] = []
+
+    class Recorder(httpcore.SyncBackend):
+        def connect_tcp(self, host: str, port: int, **_: object) -> httpcore.NetworkStream:  # type: ignore[override]
+            dialled.append(host)
+            raise httpcore.ConnectError("refused by the test")
+
+    monkeypatch.setattr(endpoints.socket, "getaddrinfo", resolve)
+    backend = GuardedBackend([])
+    monkeypatch.setattr(backend, "_backend", Recorder())
+    with pytest.raises(httpcore.ConnectError):
+        backend.connect_tcp("rebinding.example", 80)
+    assert (asked, dialled) == (["rebinding.example"], ["8.8.8.8"])
+
+
+def test_redirects_are_not_followed_and_proxies_are_not_used() -> None:
+    with guarded_client([], timeout_s=1) as client:
+        assert not client.follow_redirects
+        assert not client.trust_env

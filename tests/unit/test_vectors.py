@@ -1,0 +1,235 @@
+"""The golden files of the wire formats: they are what the script writes, the code agrees, and so does a
+second implementation that shares nothing with it."""
+
+import base64
+import hashlib
+import hmac
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from tests.unit import naive_formats as naive
+from tests.vectors import make
+
+VECTORS = Path(make.__file__).parent
+Case = dict[str, Any]
+
+
+def cases(kind: str, *operations: str) -> list[Any]:
+    """Return the stored cases of a kind, all of them or those of some operations."""
+    found = []
+    for path in sorted(VECTORS.glob(f"*/{kind}.json")):
+        if path.parent.name not in make.SOURCES:
+            continue
+        for case in json.loads(path.read_text("utf-8"))["cases"]:
+            if not operations or case["operation"] in operations:
+                found.append(pytest.param(case, id=f"{case['operation']}-{case['name']}"))
+    return found
+
+
+def test_golden_files_are_what_the_script_writes() -> None:
+    for name, text in make.documents():
+        assert (VECTORS / name).read_text("utf-8") == text, f"{name}: run `make vectors`, review the diff"
+
+
+@pytest.mark.parametrize("name", make.SOURCES)
+def test_each_format_has_more_rejects_than_accepts(name: str) -> None:
+    accept, reject = (
+        json.loads((VECTORS / name / f"{kind}.json").read_text()) for kind in ("accept", "reject")
+    )
+    assert len(reject["cases"]) > len(accept["cases"]) > 0
+
+
+@pytest.mark.parametrize("case", cases("accept"))
+def test_code_gives_what_a_vector_expects(case: Case) -> None:
+    assert make.run(case["operation"], case["input"]) == {"expected": case["expected"]}
+
+
+@pytest.mark.parametrize("case", cases("reject"))
+def test_code_refuses_what_a_vector_rejects(case: Case) -> None:
+    assert make.run(case["operation"], case["input"]) == {"error": case["error"]}
+
+
+@pytest.mark.parametrize("case", cases("accept", "record.encode"))
+def test_records_equal_the_naive_encoding(case: Case) -> None:
+    asked = case["input"]
+    record, identity = naive.record(asked["fields"], asked["memberId"], bytes.fromhex(asked["secret"]))
+    assert case["expected"] == {"record": record.hex(), "recordId": identity.hex()}
+
+
+@pytest.mark.parametrize("case", cases("accept", "record.encode"))
+def test_decoding_gives_the_encoded_fields_back(case: Case) -> None:
+    fields = case["input"]["fields"]
+    asked = {"record": case["expected"]["record"], "secret": case["input"]["secret"]}
+    asked |= {"domain": fields["domain"], "epoch": fields["epoch"]}
+    assert make.run("record.decode", asked) == {"expected": fields}
+
+
+@pytest.mark.parametrize("case", cases("accept", "commitment.commit"))
+def test_commitments_equal_the_naive_root(case: Case) -> None:
+    asked = case["input"]
+    expected = naive.commitment(asked["fields"], bytes.fromhex(asked["saltKey"]))
+    assert case["expected"]["commitment"] == expected.hex()
+    shown = {each["name"]: each["value"] for each in case["expected"]["opening"]["opened"]}
+    assert shown == {name: asked["fields"][name] for name in asked["open"]}
+
+
+@pytest.mark.parametrize("case", cases("accept", "tags.tag", "tags.mask", "tags.nullifier"))
+def test_tags_equal_the_naive_hmac(case: Case) -> None:
+    asked = case["input"]
+    secret, domain = bytes.fromhex(asked["secret"]), asked["domain"]
+    if case["operation"] == "tags.nullifier":
+        key = naive.hkdf(secret, b"consume" + struct.pack(">H", domain))
+        message = b"nullifier\x00" + naive.jcs(asked["values"])
+        expected = hmac.new(key, message, hashlib.sha256).digest()
+    elif case["operation"] == "tags.mask":
+        key = naive.domain_key(b"mask", domain, asked["epoch"], secret)
+        committed, body = bytes.fromhex(asked["commitment"]), bytes.fromhex(asked["body"])
+        expected = naive.mask(key, committed, domain, asked["epoch"], asked["line"], body)
+    else:
+        values = asked["values"] if len(asked["values"]) > 1 else asked["values"][0]
+        key = naive.domain_key(b"tag", domain, asked["epoch"], secret)
+        expected = naive.tag(key, asked["kind"].encode(), values)
+    assert case["expected"] == expected.hex()
+
+
+@pytest.mark.parametrize("case", cases("accept", "merkle.root", "merkle.frontier", "merkle.inclusion_path"))
+def test_trees_equal_the_recursive_definition(case: Case) -> None:
+    leaves = [naive.sha256(b"\x00", bytes.fromhex(each)) for each in case["input"]["leaves"]]
+    if case["operation"] == "merkle.inclusion_path":
+        assert case["expected"] == [each.hex() for each in naive.audit_path(case["input"]["index"], leaves)]
+    else:
+        root = case["expected"] if case["operation"] == "merkle.root" else case["expected"]["root"]
+        assert root == naive.tree_head(leaves).hex()
+
+
+@pytest.mark.parametrize("case", cases("accept", "entry.encode"))
+def test_entries_equal_the_naive_packing(case: Case) -> None:
+    encoded, digest = naive.entry(case["input"])
+    assert case["expected"] == {"encoded": encoded.hex(), "batchHash": digest.hex()}
+
+
+@pytest.mark.parametrize(
+    "case", cases("accept", "entry.encode_status", "entry.claim_key", "entry.document_key")
+)
+def test_slots_equal_the_naive_packing(case: Case) -> None:
+    asked = case["input"]
+    if case["operation"] == "entry.claim_key":
+        expected = naive.sha256(struct.pack(">I", asked["memberId"]), bytes.fromhex(asked["commitment"]))
+    elif case["operation"] == "entry.document_key":
+        place = struct.pack(">IHH", asked["memberId"], asked["domain"], asked["epoch"])
+        expected = naive.sha256(place, bytes.fromhex(asked["docTag"]))
+    else:
+        since = struct.pack(">Q", asked["since"])[3:]
+        successor = bytes.fromhex(asked["successor"]).ljust(24, b"\0")
+        expected = bytes([asked["flags"]]) + since + struct.pack(">H", asked["reason"]) + successor
+    assert case["expected"] == expected.hex()
+
+
+@pytest.mark.parametrize("case", cases("accept", "envelope.open"))
+def test_envelopes_open_by_the_steps_of_the_hpke_rfc(case: Case) -> None:
+    asked = {name: bytes.fromhex(value) for name, value in case["input"].items()}
+    enc, message = asked["sealed"][:1120], asked["sealed"][1120:]
+    shared = xwing_shared_secret(asked["seed"], enc)
+    assert rfc9180_open(shared, asked["info"], message).hex() == case["expected"]
+
+
+def xwing_shared_secret(seed: bytes, enc: bytes) -> bytes:
+    """draft-connolly-cfrg-xwing-kem-08 §5.3 and §5.5."""
+    expanded = hashlib.shake_256(seed).digest(96)
+    curve = X25519PrivateKey.from_private_bytes(expanded[64:])
+    from_lattice = MLKEM768PrivateKey.from_seed_bytes(expanded[:64]).decapsulate(enc[:1088])
+    from_curve = curve.exchange(X25519PublicKey.from_public_bytes(enc[1088:]))
+    public = curve.public_key().public_bytes_raw()
+    return hashlib.sha3_256(from_lattice + from_curve + enc[1088:] + public + rb"\.//^\ "[:6]).digest()
+
+
+def rfc9180_open(shared: bytes, info: bytes, sealed: bytes) -> bytes:
+    """RFC 9180 §5.1 (KeySchedule, base mode) and §5.2 (Open, sequence 0), HKDF-SHA-256 and AES-256-GCM."""
+    suite = b"HPKE" + struct.pack(">HHH", 0x647A, 0x0001, 0x0002)
+
+    def extract(salt: bytes, label: bytes, ikm: bytes) -> bytes:
+        return hmac.new(salt or bytes(32), b"HPKE-v1" + suite + label + ikm, hashlib.sha256).digest()
+
+    def expand(prk: bytes, label: bytes, context: bytes, length: int) -> bytes:
+        labelled = struct.pack(">H", length) + b"HPKE-v1" + suite + label + context
+        return hmac.new(prk, labelled + b"\x01", hashlib.sha256).digest()[:length]
+
+    context = b"\x00" + extract(b"", b"psk_id_hash", b"") + extract(b"", b"info_hash", info)
+    secret = extract(shared, b"secret", b"")
+    key, nonce = expand(secret, b"key", context, 32), expand(secret, b"base_nonce", context, 12)
+    return AESGCM(key).decrypt(nonce, sealed, b"")
+
+
+# Written by hand from docs/reference/receipt.md, so that the code does not judge itself.
+FINDINGS = {
+    "all steps pass with slots that were read": "pass",
+    "nothing was read": "unproven batch_slot status",
+    "another chain": "fail chain other_chain",
+    "another Ledger": "fail chain other_chain",
+    "another value opened": "fail opening other_commitment",
+    "another member": "fail inclusion not_included",
+    "another place in the batch": "fail inclusion not_included",
+    "short path": "fail inclusion not_included",
+    "another root": "fail inclusion not_included",
+    "another time": "fail batch_slot other_time",
+    "the chain holds another batch": "fail batch_slot other_entry",
+    "the chain holds no batch": "fail batch_slot other_entry",
+    "claim REVOKED": "fail status revoked",
+    "claim SUPERSEDED": "fail status superseded",
+    "claim ERASED": "fail status erased",
+    "claim SUSPENDED": "fail status suspended",
+    "the document was revoked": "fail status document_revoked",
+    "overridden suspension": "pass",
+    "the receipt admits a revocation": "fail status revoked",
+    "read before the receipt was made": "unproven status",
+    "another document was read": "unproven status",
+    "the day before expiry": "pass",
+    "the day of expiry": "fail validity expired",
+    "the day of expiry in Shanghai, not in London": "fail validity expired",
+    "before it was issued": "fail validity not_yet_issued",
+    "a time without a zone": "unproven validity",
+    "expiry is hidden": "unproven validity",
+    "no expiry": "pass",
+    "a date that is none": "fail validity date_malformed",
+    "a batch of one": "unproven batch_slot status",
+}
+
+
+@pytest.mark.parametrize("case", cases("accept", "receipt.check"))
+def test_receipt_findings_are_those_of_the_page(case: Case) -> None:
+    found = case["expected"]
+    not_passed = [reason for reason in found["reasons"] if reason[1] != "pass"]
+    words = [found["outcome"]]
+    words += not_passed[-1][::2] if found["outcome"] == "fail" else [reason[0] for reason in not_passed]
+    assert " ".join(words) == FINDINGS[case["name"]]
+    # This version always leaves something to a look at the chain.
+    assert found["offlineComplete"] is False
+
+
+@pytest.mark.parametrize("case", cases("accept", "receipt.check"))
+def test_receipts_that_pass_hold_by_the_naive_rules(case: Case) -> None:
+    receipt, found = case["input"]["receipt"], case["expected"]
+    if ["inclusion", "pass", "included"] not in found["reasons"]:
+        return
+    record = unpadded(receipt["record"])
+    node = naive.sha256(b"\x00", struct.pack(">I", receipt["memberId"]), record)
+    index, last = receipt["inclusion"]["index"], receipt["entry"]["size"] - 1
+    path = [unpadded(each) for each in receipt["inclusion"]["path"]]
+    while last:
+        if index & 1:
+            node = naive.sha256(b"\x01", path.pop(0), node)
+        elif index < last:
+            node = naive.sha256(b"\x01", node, path.pop(0))
+        index, last = index // 2, last // 2
+    assert node == unpadded(receipt["entry"]["root"])
+
+
+def unpadded(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

@@ -1,0 +1,1 @@
+"""Proofs that need no chain, clock or store: bytes in, nothing out or a `ProofError`."""
