@@ -83,8 +83,6 @@ def seal(public: bytes, *, info: bytes, plaintext: bytes) -> bytes:
         KeyMaterialInvalid: the public key is not one.
         EngineMissing: the installed OpenSSL has no ML-KEM.
     """
-    if len(public) != PUBLIC_KEY_BYTES:
-        raise KeyMaterialInvalid("a recipient's public key has 1216 bytes", got=len(public))
     try:
         key = hpke.MLKEM768X25519PublicKey(
             MLKEM768PublicKey.from_public_bytes(public[:_MLKEM_PUBLIC_BYTES]),
@@ -93,8 +91,8 @@ def seal(public: bytes, *, info: bytes, plaintext: bytes) -> bytes:
         return _suite().encrypt(plaintext, key, info=info)
     except UnsupportedAlgorithm:
         raise EngineMissing(_NO_MLKEM, hint=_NO_MLKEM_HINT) from None
-    except ValueError:  # Out-of-range coefficients, or an X25519 point of small order.
-        raise KeyMaterialInvalid("the recipient's public key is not a valid key") from None
+    except ValueError:  # Another length, out-of-range coefficients, or an X25519 point of small order.
+        raise KeyMaterialInvalid("the recipient's public key is not a valid key", got=len(public)) from None
 
 
 def open_(key: RecipientKey, *, info: bytes, sealed: bytes) -> bytes:
@@ -105,7 +103,7 @@ def open_(key: RecipientKey, *, info: bytes, sealed: bytes) -> bytes:
     """
     try:
         return _suite().decrypt(sealed, key._private(), info=info)
-    except (InvalidTag, ValueError):
+    except InvalidTag:
         raise EnvelopeMalformed(
             "the envelope cannot be opened with this key and header",
             hint="check that it was sealed to this member's present key",

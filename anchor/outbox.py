@@ -2,15 +2,15 @@
 
 Life of a record (docs/explanation/outbox.md):
 1. `enqueue` gives the caller rows, which it writes with its own; from then on the operation cannot be lost.
-2. `step` packs up to 512 records, or one call, into a transaction, signs it and stores it with its nonce, synced.
+2. `step` packs up to 512 records, or one call, into a transaction, signs it and stores it, synced.
 3. Only then is it sent, and sent again, the same bytes, until its nonce is used in a block.
 4. Included, then final. A revert or a foreign transaction counts only when it is final; then what did no work
    moves back to the queue, unless there is nothing left to do.
 5. The bytes stay: a chain that steps back behind its final block is given them again, by nonce.
 
 An operation belongs to at most one transaction that can still do its work; that is why it is done once.
-States and moves: the table `MOVES` in `anchor/outbox_rows.py`. Writes: `anchor/outbox_store.py`. Chain trouble is
-told in `OutboxProgress.problem`, never raised.
+States and moves: the table `MOVES` in `anchor/outbox_rows.py`. Writes: `anchor/outbox_store.py`. Chain
+trouble is told in `OutboxProgress.problem`, never raised.
 """
 
 import threading
@@ -129,12 +129,13 @@ class Outbox:
         self._sent: dict[int, float] = {}
         self._misses: dict[int, int] = {}
         self._refusals: dict[int, int] = {}
-        self._active_since: float | None = None
+        self._is_known_active = False
         self._hold_until = 0.0
         self._gap_since: float | None = None
         self._gathering_since: float | None = None
         self._oldest: tuple[int, float] | None = None
         self._trouble: str | None = None
+        self._notice: tuple[str, float] = ("", 0.0)
         self._counts = {"final": 0, "failed": 0}
 
     # For callers
@@ -169,6 +170,10 @@ class Outbox:
     def status_of(self, operation_id: str) -> OperationStatus | None:
         """Say where an operation is; None when it was never written."""
         return self._store.status_of(operation_id)
+
+    def progress(self) -> OutboxProgress:
+        """Say what waits now, without asking the chain."""
+        return self._progress()
 
     def step(self) -> OutboxProgress:
         """Look at the chain, settle, pack, send. Never raises chain trouble. Raises OutboxCorrupt."""
@@ -280,8 +285,9 @@ class Outbox:
         if row.state is TxState.REVERTED and row.kind is not TxKind.FILLER and not self._judge_revert(row):
             return []
         self._store.move(row, TxState.FINAL)
-        if row.kind is TxKind.APPEND and row.seq >= self._store.mark("seen", 1)[0]:
+        if row.kind is TxKind.APPEND and row.seq == self._store.mark("seen", 1)[0]:
             self._store.set_mark("seen", row.seq + 1)
+            self._store.set_mark("searched", row.block_number)
         self._limit = min(self._window, self._limit * 2)
         ids = self._store.ids_of(row.nonce)
         self._counts["final"] += len(ids)
@@ -298,13 +304,13 @@ class Outbox:
         if name == "LedgerSequence":
             self._limit = 1
         elif name in INACTIVE:
-            self._active_since = None
+            self._is_known_active = False
         elif row.kind is TxKind.CALL:
             failures = {item.operation_id: FAILURES.get(name, name or "reverted") for item in queued}
         elif name == "LedgerRecordMalformed" and facts.get("index", row.count) < row.count:
             failures = {queued[facts["index"]].operation_id: name}
         else:
-            self._hold_until = self._clock() + HOLD_S
+            self._hold("append_reverted", HOLD_S)
         self._counts["failed"] += len(failures)
         self._store.release(row, [item for item in queued if item.operation_id not in failures], failures)
         return False
@@ -402,28 +408,39 @@ class Outbox:
 
     def _is_active(self) -> bool:
         """Return whether our account speaks for our member now; asked again each second while it does not."""
-        if self._active_since is None:
+        if not self._is_known_active:
             raw = self._gateway.call(
                 self._deployment.members, encode_call("Members", "activeMemberOf", self._signer.address)
             )
             if decode_result("Members", "activeMemberOf", raw) != (self._member_id,):
-                self._trouble = "member_inactive"
-                self._hold_until = self._clock() + RESEND_S
+                self._hold("member_inactive", RESEND_S)
                 return False
-            self._active_since = self._clock()
+            self._is_known_active = True
         return True
 
+    def _hold(self, problem: str, seconds: float) -> None:
+        """Rest from packing, and say why."""
+        self._hold_until = self._clock() + seconds
+        self._tell(problem, seconds)
+
+    def _tell(self, problem: str, seconds: float) -> None:
+        """Show a problem for some time, so that it does not flicker between two tries."""
+        self._notice = (problem, self._clock() + 2 * seconds)
+
     def _next_sequence(self, view: _View) -> int | None:
-        """Return the sequence of our next batch, None while it cannot be known."""
-        live = [row for row in self._store.flights.values() if row.kind is TxKind.APPEND]
-        if any(row.state is TxState.REVERTED for row in live):
-            return None  # Whatever was built on it reverts too; wait until it is final.
+        """Return the sequence of our next batch, None while it cannot be known.
+
+        All batches below the mark `seen` are ours and final, or were searched for records that wait here.
+        """
+        live = [row.seq for row in self._store.flights.values() if row.kind is TxKind.APPEND]
+        (seen,) = self._store.mark("seen", 1)
         if live:
-            return max(row.seq for row in live) + 1
+            # A hole below them is a batch of which we do not know what became of it; wait for the others to settle.
+            return max(live) + 1 if min(live) == seen else None
         latest = self._sequence()
-        if latest > self._store.mark("seen", 1)[0]:
-            return latest if self._adopt(view, latest) else None
-        return latest
+        if latest == seen or (latest > seen and self._adopt(view, latest)):
+            return latest
+        return None
 
     def _sequence(self, block: int | None = None) -> int:
         """Ask the Ledger for the next sequence of our member."""
@@ -432,6 +449,8 @@ class Outbox:
             encode_call("Ledger", "nextSeq", self._member_id),
             block="latest" if block is None else block,
         )
+        if not raw:
+            raise ChainMismatch("the chain has no Ledger at its address", hint="check directory and chain_rpc")
         (sequence,) = decode_result("Ledger", "nextSeq", raw)
         return int(sequence)
 
@@ -523,7 +542,7 @@ class Outbox:
         self._refusals.pop(row.nonce, None)
         if outcome is SendOutcome.UNDERPRICED:
             # Another sender's transaction waits at our nonce. It is not ours to replace: see who is mined.
-            self._trouble = "nonce_contested"
+            self._tell("nonce_contested", RESEND_S)
             return False
         return True
 
@@ -539,7 +558,7 @@ class Outbox:
         failed = {item.operation_id: TransactionRefused.code for item in queued if row.kind is TxKind.CALL}
         self._counts["failed"] += len(failed)
         self._store.release(row, [] if failed else queued, failed)
-        self._hold_until = now + HOLD_S
+        self._hold(TransactionRefused.code, HOLD_S)
         self._fill(row.nonce)
 
     def _fill_gap(self, view: _View) -> None:
@@ -563,13 +582,14 @@ class Outbox:
     # Telling
 
     def _progress(self) -> OutboxProgress:
-        states = [row.state for row in self._store.flights.values()]
+        # Copied at once: another thread may ask while a step moves rows.
+        states = [row.state for row in list(self._store.flights.values())]
         mined = sum(state is not TxState.SUBMITTED for state in states)
         age = self._clock() - self._oldest[1] if self._oldest and self._store.queued else 0.0
-        counts = self._counts
-        return OutboxProgress(
-            self._store.queued, len(states) - mined, mined, counts["final"], counts["failed"], self._trouble, age
-        )
+        notice, until = self._notice
+        problem = self._trouble or (notice if self._clock() < until else None)
+        counts = self._counts["final"], self._counts["failed"]
+        return OutboxProgress(self._store.queued, len(states) - mined, mined, *counts, problem, age)
 
 
 _PLACED = frozenset({TxState.INCLUDED, TxState.REVERTED, TxState.FINAL})

@@ -33,7 +33,7 @@ def parse_subject_text(text: str, *, place: str = "--subject") -> dict[str, str]
     if not separator or not code:
         raise ArgumentInvalid(
             "a subject is TYPE:ID or TYPE:ID:ROLE",
-            hint="for example 001:91310000MA1FL0000X:tenant",
+            hint="for example 001:91310115FAKE010322:tenant",
             place=place,
         )
     try:

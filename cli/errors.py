@@ -153,9 +153,3 @@ class WaitExpired(CliError):
     """What was waited for did not come within the bound; it may still come."""
 
     code = "wait_expired"
-
-
-class ProgramMissing(CliError):
-    """A program this command starts that is not installed."""
-
-    code = "program_missing"

@@ -46,84 +46,57 @@ MEANINGS: dict[ExitCode, str] = {
     ExitCode.INTERRUPTED: "interrupted",
 }
 
-_BY_EXIT: dict[ExitCode, tuple[str, ...]] = {
-    ExitCode.UNEXPECTED: (
-        "deltaseal_error",
-        "anchor_error",
-        "verifier_error",
-        "node_error",
-        "cli_error",
-        "api_problem",
-        "internal",
-    ),
-    ExitCode.USAGE: ("argument_invalid", "secret_refused", "setting_missing"),
-    ExitCode.NOT_FOUND: ("input_missing", "artifact_missing"),
-    ExitCode.PERMISSION: (
-        "auth_missing",
-        "auth_invalid",
-        "auth_expired",
-        "auth_forbidden",
-        "key_not_for_address",
-        "keystore_invalid",
-    ),
-    ExitCode.CONFLICT: (
-        "idempotency_in_progress",
-        "source_changed",
-        "output_refused",
-        "push_journal_foreign",
-        "push_journal_busy",
-        "transaction_refused",
-    ),
-    ExitCode.INVALID: (
-        "record_malformed",
-        "opening_malformed",
-        "value_not_canonical",
-        "envelope_malformed",
-        "outbox_corrupt",
-        "journal_corrupt",
-        "engine_failed",
-        "request_malformed",
-        "request_not_nfc",
-        "request_too_deep",
-        "request_too_large",
-        "request_invalid",
-        "upload_truncated",
-        "upload_too_large",
-        "idempotency_missing",
-        "idempotency_mismatch",
-        "cursor_invalid",
-        "catalog_entry_invalid",
-        "index_corrupt",
-        "subject_invalid",
-        "receipt_malformed",
-        "setting_invalid",
-        "input_invalid",
-        "push_journal_corrupt",
-        "config_invalid",
-    ),
-    ExitCode.UNAVAILABLE: (
-        "chain_unavailable",
-        "chain_answer_malformed",
-        "chain_mismatch",
-        "chain_regressed",
-        "engine_missing",
-        "node_unreachable",
-        "node_answer_malformed",
-        "custodian_unavailable",
-        "wait_expired",
-        "program_missing",
-        "index_behind",
-    ),
-    ExitCode.PROOF_FAILED: (
-        "merkle_invalid",
-        "signature_invalid",
-        "opening_mismatch",
-        "proof_invalid",
-        "download_digest_mismatch",
-    ),
+# Codes of errors and problems, those of the node among them: the node itself is not imported here.
+_BY_EXIT: dict[ExitCode, str] = {
+    ExitCode.UNEXPECTED: """
+        deltaseal_error anchor_error verifier_error node_error cli_error http_error store_error
+        key_folder_error api_problem internal response_aborted digest_closed abi_mismatch
+        operation_invalid block_out_of_order
+    """,
+    ExitCode.USAGE: """
+        argument_invalid secret_refused setting_missing
+    """,
+    ExitCode.NOT_FOUND: """
+        input_missing file_unreadable artifact_missing chain_folder_missing store_missing not_found
+        material_not_found content_missing entry_not_found reuse_not_found job_not_found
+        operation_not_found key_not_found key_erased
+    """,
+    ExitCode.PERMISSION: """
+        auth_missing auth_invalid auth_expired auth_forbidden not_issuer not_reviewer
+        release_refused release_unauthorised key_not_for_address keystore_invalid passphrase_wrong
+    """,
+    ExitCode.CONFLICT: """
+        idempotency_in_progress status_conflict version_required version_conflict receipt_pending
+        release_replayed transaction_refused call_reverted chain_folder_exists source_changed
+        output_refused push_journal_foreign push_journal_busy demo_folder_refused
+    """,
+    ExitCode.INVALID: """
+        record_malformed entry_malformed status_malformed opening_malformed value_not_canonical
+        base64url_malformed envelope_malformed key_material_invalid outbox_corrupt journal_corrupt
+        request_malformed request_not_nfc request_too_deep request_too_large request_invalid
+        request_media_unsupported request_framing request_head_too_large request_refused
+        method_not_allowed not_acceptable range_not_satisfiable upload_malformed upload_truncated
+        upload_too_large file_name_invalid scope_unknown purpose_missing idempotency_missing
+        idempotency_mismatch cursor_invalid material_invalid digest_mismatch type_unknown
+        matter_unknown catalog_entry_invalid subject_invalid receipt_malformed release_malformed
+        index_corrupt index_foreign logs_invalid rollback_too_deep store_foreign store_newer
+        store_damaged store_rolled_back store_key_exhausted row_malformed blob_damaged
+        blob_truncated key_folder_invalid config_invalid chain_mismatch setting_invalid input_invalid
+        push_journal_corrupt
+    """,
+    ExitCode.UNAVAILABLE: """
+        chain_unavailable chain_answer_malformed chain_regressed chain_folder_locked
+        journal_unwritable engine_missing engine_failed logs_missing node_unreachable
+        node_answer_malformed node_busy rate_limited request_timeout not_admitted domain_key_missing
+        custodian_unavailable endpoint_refused release_broken store_locked store_full
+        store_unwritable store_starved store_closed wait_expired demo_part_failed
+    """,
+    ExitCode.PROOF_FAILED: """
+        merkle_invalid signature_invalid opening_mismatch proof_invalid download_digest_mismatch
+    """,
 }
 
-ERROR_EXITS: dict[str, ExitCode] = {code: number for number, codes in _BY_EXIT.items() for code in codes}
+ERROR_EXITS: dict[str, ExitCode] = {code: number for number, codes in _BY_EXIT.items() for code in codes.split()}
 
 VERDICT_EXITS: dict[str, ExitCode] = {
     "valid": ExitCode.OK,

@@ -125,9 +125,10 @@ def command(
     """
 
     def register(function: Handler) -> Handler:
-        sentence = inspect.cleandoc(function.__doc__ or "").split("\n\n")[0].replace("\n", " ")
+        paragraphs = inspect.cleandoc(function.__doc__ or "").split("\n\n")
+        sentence, *more = (each.replace("\n", " ") for each in paragraphs)
         lines = "\n".join(f"  deltaseal {each}" for each in examples)
-        help_text = f"{sentence}\n\n\b\nExamples:\n{lines}"
+        help_text = "\n\n".join([sentence, *more, f"\b\nExamples:\n{lines}"])
         app.command(name, help=help_text, short_help=sentence, epilog=_epilog(exits))(_runner(function))
         return function
 

@@ -221,27 +221,23 @@ class Settings:
             yield Candidate(
                 "environment", setting.env, _checked(setting, variable, self.cwd, place=setting.env)
             )
+        profile = None if setting.name == "profile" else self._profile()
         for file in self.files:
-            for table in self._tables(file, setting):
+            for table in (file.profiles.get(profile or "", {}), file.table):
                 if setting.name in table:
                     value = _checked(setting, table[setting.name], file.path.parent, place=str(file.path))
                     yield Candidate(file.source, str(file.path), value)
         yield Candidate("default", "", setting.default)
 
-    def _tables(self, file: _File, setting: Setting) -> list[Mapping[str, Any]]:
-        """Give the tables of `file`, the chosen profile first."""
-        if setting.name == "profile":
-            return [file.table]
+    def _profile(self) -> str | None:
         chosen = self.get("profile")
-        if chosen is None:
-            return [file.table]
-        if not any(chosen in known.profiles for known in self.files):
+        if chosen is not None and not any(chosen in file.profiles for file in self.files):
             raise SettingInvalid(
                 "no settings file has a profile of that name",
                 hint="`deltaseal config path` lists the files",
                 place="profile",
             )
-        return [file.profiles.get(chosen, {}), file.table]
+        return None if chosen is None else str(chosen)
 
 
 def settings_files(

@@ -13,7 +13,8 @@ contract Catalog is ICatalog, Governed {
     uint256 private constant MAX_TEXT_BYTES = 65_536;
     uint256 private constant MAX_TEXTS_BYTES = 102_400;
     uint8 private constant LAST_KIND = 10;
-    /// @dev One bit a kind: agency 1, scenario 6, materialType 7 and matter 8 start pending and need a reviewer.
+    /// @dev One bit a kind: agency 1, scenario 6, materialType 7 and matter 8 start pending and need a
+    /// reviewer.
     uint256 private constant REVIEWED_KINDS = (1 << 1) | (1 << 6) | (1 << 7) | (1 << 8);
 
     uint8 private constant PENDING = 1;
@@ -62,7 +63,8 @@ contract Catalog is ICatalog, Governed {
         if (entry.version == 0 || entry.version - 1 != head.version) {
             revert CatalogVersion(entry.kind, entry.code, head.version, entry.version);
         }
-        if (head.version != 0 && !_isOwner(head.owner, memberId)) revert CatalogNotOwner(key, head.owner, msg.sender);
+        if (head.version != 0 && !_isOwner(head.owner, memberId))
+            revert CatalogNotOwner(key, head.owner, msg.sender);
 
         uint8 state = (REVIEWED_KINDS >> entry.kind) & 1 == 1 ? PENDING : APPROVED;
         bytes32 versionKey = _versionKey(key, entry.version);
@@ -78,7 +80,8 @@ contract Catalog is ICatalog, Governed {
         uint256 codeBytes = bytes(entry.code).length;
         if (codeBytes == 0 || codeBytes > MAX_CODE_BYTES) revert CatalogCodeLength(entry.kind, codeBytes);
         uint256 textBytes = entry.text.length;
-        if (textBytes == 0 || textBytes > MAX_TEXT_BYTES) revert CatalogTextLength(entry.kind, entry.code, textBytes);
+        if (textBytes == 0 || textBytes > MAX_TEXT_BYTES)
+            revert CatalogTextLength(entry.kind, entry.code, textBytes);
     }
 
     /// @inheritdoc ICatalog

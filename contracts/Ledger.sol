@@ -24,7 +24,8 @@ contract Ledger is LedgerStorage, Governed {
     /// @param predecessor_ The ledger before this one, or zero for the first.
     constructor(address authority_, address members_, address predecessor_) Governed(authority_) {
         if (members_.code.length == 0) revert LedgerCodeMissing(members_);
-        if (predecessor_ != address(0) && predecessor_.code.length == 0) revert LedgerCodeMissing(predecessor_);
+        if (predecessor_ != address(0) && predecessor_.code.length == 0)
+            revert LedgerCodeMissing(predecessor_);
         _members = IMembers(members_);
         _predecessor = ILedger(predecessor_);
     }
@@ -32,7 +33,11 @@ contract Ledger is LedgerStorage, Governed {
     // Records
 
     /// @inheritdoc ILedger
-    function append(uint8 stream, uint64 expectedSeq, bytes calldata records) external returns (uint64 batchId) {
+    function append(
+        uint8 stream,
+        uint64 expectedSeq,
+        bytes calldata records
+    ) external returns (uint64 batchId) {
         uint32 memberId = _appender();
         bytes32 root = _checkedRoot(stream, memberId, records);
         _takeSequence(memberId, expectedSeq);
@@ -59,10 +64,16 @@ contract Ledger is LedgerStorage, Governed {
         if (role == uint8(IMembers.Role.Observer)) revert LedgerObserver(memberId);
     }
 
-    function _checkedRoot(uint8 stream, uint32 memberId, bytes calldata records) private view returns (bytes32 root) {
+    function _checkedRoot(
+        uint8 stream,
+        uint32 memberId,
+        bytes calldata records
+    ) private view returns (bytes32 root) {
         if (stream == 0 || stream > LAST_STREAM) revert LedgerStreamUnknown(stream);
         uint256 length = records.length;
-        if (length == 0 || length > MAX_RECORDS * Records.RECORD_BYTES || length % Records.RECORD_BYTES != 0) {
+        if (
+            length == 0 || length > MAX_RECORDS * Records.RECORD_BYTES || length % Records.RECORD_BYTES != 0
+        ) {
             revert LedgerRecordsLength(length);
         }
         bool flawed;
@@ -115,17 +126,34 @@ contract Ledger is LedgerStorage, Governed {
         }
         uint8 flags = StatusWord.flagsOf(own) & ~StatusWord.SUSPENDED;
         if (StatusWord.flagsOf(inherited) & StatusWord.SUSPENDED != 0) flags |= StatusWord.SEEN;
-        _writeStatus(memberId, commitment, key, StatusWord.encode(flags, reason, StatusWord.successorOf(own)));
+        _writeStatus(
+            memberId,
+            commitment,
+            key,
+            StatusWord.encode(flags, reason, StatusWord.successorOf(own))
+        );
     }
 
-    function _setFlag(uint32 memberId, bytes32 commitment, uint8 flag, uint16 reason, bytes24 successor) private {
+    function _setFlag(
+        uint32 memberId,
+        bytes32 commitment,
+        uint8 flag,
+        uint16 reason,
+        bytes24 successor
+    ) private {
         _checkOwner(memberId);
         bytes32 key = _claimKey(memberId, commitment);
         bytes32 own = status[key];
         bytes32 current = StatusWord.merge(own, _inheritedStatus(memberId, commitment));
-        if (StatusWord.flagsOf(current) & flag != 0) revert LedgerStatusUnchanged(memberId, commitment, current);
+        if (StatusWord.flagsOf(current) & flag != 0)
+            revert LedgerStatusUnchanged(memberId, commitment, current);
         if (successor == 0) successor = StatusWord.successorOf(own);
-        _writeStatus(memberId, commitment, key, StatusWord.encode(StatusWord.flagsOf(own) | flag, reason, successor));
+        _writeStatus(
+            memberId,
+            commitment,
+            key,
+            StatusWord.encode(StatusWord.flagsOf(own) | flag, reason, successor)
+        );
     }
 
     function _writeStatus(uint32 memberId, bytes32 commitment, bytes32 key, bytes32 value) private {
@@ -133,7 +161,8 @@ contract Ledger is LedgerStorage, Governed {
         emit StatusChanged(memberId, commitment, value);
     }
 
-    /// @dev A caller that speaks for nobody has member id 0, and an unnamed successor is 0 too: hence the first test.
+    /// @dev A caller that speaks for nobody has member id 0, and an unnamed successor is 0 too: hence the
+    /// first test.
     function _checkOwner(uint32 memberId) private view {
         uint32 caller = _members.activeMemberOf(msg.sender);
         if (caller != 0 && (caller == memberId || caller == _members.successorOf(memberId))) return;
@@ -195,14 +224,17 @@ contract Ledger is LedgerStorage, Governed {
 
     function _writeConsumption(bytes32 nullifier, bytes32 use, uint32 memberId) private {
         consumedUse[nullifier] = use;
-        consumedBy[nullifier] = bytes32((uint256(memberId) << 224) | (uint256(uint64(block.timestamp)) << 160));
+        consumedBy[nullifier] = bytes32(
+            (uint256(memberId) << 224) | (uint256(uint64(block.timestamp)) << 160)
+        );
     }
 
     // Views
 
     /// @inheritdoc ILedger
     function statusOf(uint32 memberId, bytes32 commitment) external view returns (bytes32 value) {
-        return StatusWord.merge(status[_claimKey(memberId, commitment)], _inheritedStatus(memberId, commitment));
+        return
+            StatusWord.merge(status[_claimKey(memberId, commitment)], _inheritedStatus(memberId, commitment));
     }
 
     /// @inheritdoc ILedger
@@ -212,7 +244,9 @@ contract Ledger is LedgerStorage, Governed {
     }
 
     /// @inheritdoc ILedger
-    function consumptionOf(bytes32 nullifier) public view returns (bytes32 use, uint32 memberId, uint64 time) {
+    function consumptionOf(
+        bytes32 nullifier
+    ) public view returns (bytes32 use, uint32 memberId, uint64 time) {
         uint256 by = uint256(consumedBy[nullifier]);
         if (by == 0 && _hasPredecessor()) return _predecessor.consumptionOf(nullifier);
         use = consumedUse[nullifier];

@@ -15,8 +15,8 @@ contract Members is IMembers, Governed {
     uint256 private constant MAX_ENVELOPE_BYTES = 4096;
     uint256 private constant MAX_SIGNERS = 64;
 
-    /// @dev What an account speaks for, in one slot, so that a ledger's check costs one read. `current` falls when the
-    /// member gets another account; `memberId` stays, so an account never changes members.
+    /// @dev What an account speaks for, in one slot, so that a ledger's check costs one read. `current` falls
+    /// when the member gets another account; `memberId` stays, so an account never changes members.
     struct Account {
         uint32 memberId;
         Role role;
@@ -26,7 +26,8 @@ contract Members is IMembers, Governed {
         uint64 validUntil;
     }
 
-    /// @dev Everything else that state keeps of a member. Name, endpoint and key themselves are in the events.
+    /// @dev Everything else that state keeps of a member. Name, endpoint and key themselves are in the
+    /// events.
     struct Member {
         address account;
         uint8 level;
@@ -237,7 +238,9 @@ contract Members is IMembers, Governed {
     }
 
     /// @inheritdoc IMembers
-    function contactOf(uint32 memberId) external view returns (bytes32 endpointDigest, bytes32 hpkeKeyDigest) {
+    function contactOf(
+        uint32 memberId
+    ) external view returns (bytes32 endpointDigest, bytes32 hpkeKeyDigest) {
         Member storage member = _members[memberId];
         return (member.endpointDigest, member.hpkeKeyDigest);
     }
@@ -248,7 +251,11 @@ contract Members is IMembers, Governed {
     }
 
     /// @inheritdoc IMembers
-    function envelopeDigestOf(uint16 domain, uint16 epoch, uint32 memberId) external view returns (bytes32 digest) {
+    function envelopeDigestOf(
+        uint16 domain,
+        uint16 epoch,
+        uint32 memberId
+    ) external view returns (bytes32 digest) {
         return _envelopes[_envelopeKey(domain, epoch, memberId)];
     }
 
@@ -264,7 +271,8 @@ contract Members is IMembers, Governed {
         if (memberId == 0) revert MembersIdZero();
         if (_members[memberId].account != address(0)) revert MembersIdUsed(memberId);
         _checkAccount(memberId, profile.account);
-        if (profile.role == 0 || profile.role > uint8(type(Role).max)) revert MembersRoleInvalid(profile.role);
+        if (profile.role == 0 || profile.role > uint8(type(Role).max))
+            revert MembersRoleInvalid(profile.role);
         if (profile.uscc == 0) revert MembersUsccEmpty(memberId);
         if (profile.validUntil != 0 && profile.validUntil <= profile.validFrom) {
             revert MembersValidityInvalid(profile.validFrom, profile.validUntil);
@@ -298,8 +306,13 @@ contract Members is IMembers, Governed {
         if (caller != memberId && !_isCouncil()) revert MembersNotSelf(memberId, msg.sender);
     }
 
-    /// @dev The member's account if its state lies between `lowest` and `highest`; unknown members are never in.
-    function _accountIn(uint32 memberId, State lowest, State highest) private view returns (Account storage account) {
+    /// @dev The member's account if its state lies between `lowest` and `highest`; unknown members are never
+    /// in.
+    function _accountIn(
+        uint32 memberId,
+        State lowest,
+        State highest
+    ) private view returns (Account storage account) {
         account = _accountOf(memberId);
         State state = account.state;
         if (state == State.None) revert MembersUnknown(memberId);
@@ -313,7 +326,9 @@ contract Members is IMembers, Governed {
     function _activeProfileOf(address caller) private view returns (uint32 memberId, uint8 role) {
         Account memory account = _accounts[caller];
         bool open = account.validUntil == 0 || block.timestamp < account.validUntil;
-        if (account.current && account.state == State.Active && block.timestamp >= account.validFrom && open) {
+        if (
+            account.current && account.state == State.Active && block.timestamp >= account.validFrom && open
+        ) {
             return (account.memberId, uint8(account.role));
         }
     }

@@ -1,14 +1,15 @@
-"""Compiles the contracts into `contracts/artifacts/*.json` and `contracts/layout.json`, byte for byte the same each time.
+"""Compiles the contracts into `contracts/artifacts/*.json` and `contracts/layout.json`, reproducibly.
 
-`python -m contracts.build` writes; `--check` builds again, compares with the committed files and exits 1 with their names.
-Imports nothing of this project but the list of artifacts. The compiler is npm `solc`, reached through py-solc-x and
-`contracts/solc-wrapper`; versions and settings stand in `contracts/compiler.json`, which Hardhat reads too.
-Spec: docs/reference/contracts.md, "Building".
+`python -m contracts.build` writes; `--check` builds again, compares with the committed files and exits 1 with
+their names. Imports nothing of this project but the list of artifacts. The compiler is npm `solc`, reached
+through py-solc-x and `contracts/solc-wrapper`; its version and settings stand in `contracts/compiler.json`,
+which Hardhat reads too. Spec: docs/reference/contracts.md, "Building".
 """
 
 import argparse
 import json
 import os
+import posixpath
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ HERE: Final = Path(__file__).resolve().parent
 ROOT: Final = HERE.parent
 SOLC: Final = HERE / "solc-wrapper"
 IMPORT: Final = re.compile(r'^import\s[^"]*"([^"]+)";', re.MULTILINE)
-# `Directory.at` is part of the deployed interface; solc warns that a later language version will reserve the word.
+# `Directory.at` is part of the interface; solc warns that a later language may reserve the word.
 ACCEPTED_WARNINGS: Final = frozenset({"6335"})
 OUTPUTS: Final = (
     "abi",
@@ -43,7 +44,9 @@ class BuildError(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Build, or with `--check` compare; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m contracts.build", description="Compile the contracts.")
-    parser.add_argument("--check", action="store_true", help="compare with the committed files, write nothing")
+    parser.add_argument(
+        "--check", action="store_true", help="compare with the committed files, write nothing"
+    )
     check = parser.parse_args(arguments).check
     try:
         built = build()
@@ -65,12 +68,13 @@ def build() -> dict[Path, str]:
     """Compile everything; return the text of each generated file by path.
 
     Raises:
-        BuildError: A source or the compiler is missing, or the compiler reports an error or a warning in our sources.
+        BuildError: A source or the compiler is missing, or the compiler finds an error, or a warning in ours.
     """
     compiler = json.loads((HERE / "compiler.json").read_text(encoding="utf-8"))
     contracts = _compile(compiler)
     texts = {
-        HERE / "artifacts" / f"{name}.json": _render(_artifact(name, contracts[name], compiler)) for name in ARTIFACT_NAMES
+        HERE / "artifacts" / f"{name}.json": _render(_artifact(name, contracts[name], compiler))
+        for name in ARTIFACT_NAMES
     }
     layouts = {name: _storage(contracts[name]["storageLayout"]) for name in ARTIFACT_NAMES}
     texts[HERE / "layout.json"] = _render(layouts)
@@ -86,7 +90,9 @@ def save(built: Mapping[Path, str]) -> None:
 
 def stale_files(built: Mapping[Path, str]) -> list[Path]:
     """Name the generated files that are missing, differ, or that no contract stands behind any more."""
-    differing = [path for path, text in built.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
+    differing = [
+        path for path, text in built.items() if not path.is_file() or path.read_text(encoding="utf-8") != text
+    ]
     leftover = [path for path in (HERE / "artifacts").glob("*.json") if path not in built]
     return sorted(differing + leftover)
 
@@ -97,7 +103,9 @@ def _compile(compiler: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     try:
         found = str(get_solc_version(SOLC))
         if found != compiler["version"]:
-            raise BuildError(f"npm solc is {found}, compiler.json asks for {compiler['version']}; run `npm ci`")
+            raise BuildError(
+                f"npm solc is {found}, compiler.json asks for {compiler['version']}; run `npm ci`"
+            )
         output = compile_standard(_standard_input(compiler["settings"]), solc_binary=SOLC)
     except SolcError as error:
         raise BuildError(str(error.message)) from error
@@ -115,11 +123,15 @@ def _put_node_on_path() -> None:
 def _standard_input(settings: Mapping[str, Any]) -> dict[str, Any]:
     sources = {name: {"content": text} for name, text in sorted(_sources())}
     selection = {"*": {"*": list(OUTPUTS)}}
-    return {"language": "Solidity", "sources": sources, "settings": {**settings, "outputSelection": selection}}
+    return {
+        "language": "Solidity",
+        "sources": sources,
+        "settings": {**settings, "outputSelection": selection},
+    }
 
 
 def _sources() -> Iterator[tuple[str, str]]:
-    """Yield (unit name, text) of our contracts and of all they import, so the compiler reads no file itself."""
+    """Yield (unit name, text) of our contracts and all they import, so the compiler reads no file itself."""
     waiting = [f"contracts/{name}.sol" for name in ARTIFACT_NAMES]
     seen: set[str] = set()
     while waiting:
@@ -144,7 +156,7 @@ def _resolve(unit: str, imported: str) -> str:
     """Name the unit that `imported` means inside `unit` (relative paths only look inside their own tree)."""
     if not imported.startswith("."):
         return imported
-    return os.path.normpath(os.path.join(os.path.dirname(unit), imported)).replace(os.sep, "/")
+    return posixpath.normpath(posixpath.join(posixpath.split(unit)[0], imported))
 
 
 def _refuse_warnings(findings: Sequence[Mapping[str, Any]]) -> None:

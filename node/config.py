@@ -1,6 +1,7 @@
 """Settings of a node: where it keeps things, whom it follows, what it accepts.
 
-Precedence: keyword (a command's flag) > environment (`DELTASEAL_NODE_*`) > `deltaseal.toml` in the data folder > default.
+Precedence: keyword (a command's flag) > environment (`DELTASEAL_NODE_*`) > `deltaseal.toml` in the data folder
+> default.
 No secret is a setting: passphrases are read from the file that `passphrase_file` names.
 Spec page: docs/reference/settings.md.
 """
@@ -47,8 +48,12 @@ class NodeConfig(BaseSettings):
     )
     peer_timeout_s: float = Field(default=10.0, gt=0, description="time another node may stay silent")
     pending_wait_s: float = Field(default=30.0, gt=0, le=120, description="bound of ?wait= on a request")
-    embedded_chain: bool = Field(default=False, description="start the chain in the data folder with the node")
-    head_age_limit_s: int = Field(default=180, ge=5, description="age of the newest block that raises chain_stalled")
+    embedded_chain: bool = Field(
+        default=False, description="start the chain in the data folder with the node"
+    )
+    head_age_limit_s: int = Field(
+        default=180, ge=5, description="age of the newest block that raises chain_stalled"
+    )
 
     @field_validator("agencies")
     @classmethod
@@ -93,7 +98,9 @@ def load_config(data_dir: Path, **overrides: Any) -> NodeConfig:
         ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
         raise ConfigInvalid(
-            f"{CONFIG_NAME} cannot be read as TOML", hint="compare it with docs/reference/settings.md", setting=CONFIG_NAME
+            f"{CONFIG_NAME} cannot be read as TOML",
+            hint="compare it with docs/reference/settings.md",
+            setting=CONFIG_NAME,
         ) from None
     from_env = {name for name in NodeConfig.model_fields if f"DELTASEAL_NODE_{name.upper()}" in os.environ}
     values = {key: value for key, value in written.items() if key not in from_env}

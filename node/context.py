@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from anchor.chain.deploy import Deployment
 from anchor.chain.finality import Finality
 from anchor.chain.gateway import Gateway
-from anchor.outbox import Outbox, OutboxProgress
+from anchor.outbox import Outbox
 from anchor.signer import Signer
 from node.config import NodeConfig
 from node.keys import KeyFolder
@@ -51,7 +51,6 @@ class ChainState:
     member_id: int = 0
     problem: str | None = "starting"
     outbox_problem: str | None = None
-    outbox: OutboxProgress = OutboxProgress(0, 0, 0, 0, 0, None, 0.0)
     head_number: int = 0
     head_time: int = 0
     behind: int = 0

@@ -169,12 +169,11 @@ class KeyFolder:
             epochs[epoch] = None
 
     def _add_epoch(self, agency: str) -> tuple[int, bytes]:
-        epochs = self._keks.setdefault(agency, {})
-        epoch, key = max(epochs, default=0) + 1, secrets.token_bytes(KEY_BYTES)
+        epoch, key = max(self._keks.get(agency, {}), default=0) + 1, secrets.token_bytes(KEY_BYTES)
+        path = self._kek_path(agency, epoch)
         with _file_errors(KEK_FOLDER):
-            wrapped = wrap_key(self._root.kek, key, _kek_aad(agency, epoch))
-            replace_file(self._kek_path(agency, epoch), wrapped)
-        epochs[epoch] = key
+            replace_file(path, wrap_key(self._root.kek, key, _kek_aad(agency, epoch)))
+        self._keks.setdefault(agency, {})[epoch] = key
         return epoch, key
 
     def _kek_path(self, agency: str, epoch: int) -> Path:

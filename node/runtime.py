@@ -166,7 +166,9 @@ def _write_secret(path: Path, text: str) -> None:
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        raise ConfigInvalid("the folder holds a node already", hint="choose another folder", setting="data_dir") from None
+        raise ConfigInvalid(
+            "the folder holds a node already", hint="choose another folder", setting="data_dir"
+        ) from None
     with os.fdopen(handle, "w") as target:
         target.write(text + "\n")
         target.flush()
@@ -203,7 +205,9 @@ def _create_stores(folder: Path, node_id: str, keys: KeyFolder, agency: str) -> 
         text, row = issue_key(
             agency, scopes=SCOPES, pepper=keys.pepper(), now=int(time.time()), label="first key, made by init"
         )
-        store.write([rows.API_KEY.put(row), rows.SETTING.put(rows.SettingRow("node_id", node_id.encode()))], sync=True)
+        store.write(
+            [rows.API_KEY.put(row), rows.SETTING.put(rows.SettingRow("node_id", node_id.encode()))], sync=True
+        )
     LevelStore.create(folder / "index", node_id=node_id, seal=None, chain=False).close()
     _write_secret(folder / "admin.key", text)
     return folder / "admin.key"
@@ -238,7 +242,12 @@ def open_node(config: NodeConfig) -> Node:
 
 
 def _wire(
-    config: NodeConfig, keys: KeyFolder, signer: Signer, store: LevelStore, index_store: LevelStore, passphrase: str
+    config: NodeConfig,
+    keys: KeyFolder,
+    signer: Signer,
+    store: LevelStore,
+    index_store: LevelStore,
+    passphrase: str,
 ) -> Node:
     gateway = Gateway(config.chain_rpc)
     deployment = _deployment(config, gateway, store)
@@ -264,7 +273,12 @@ def _wire(
         keyring=keyring,
         follower=Follower(gateway, index, deployment=deployment, finality=finality, keys=keyring),
         outbox=Outbox(
-            store, gateway=gateway, signer=signer, deployment=deployment, member_id=member_id, finality=finality
+            store,
+            gateway=gateway,
+            signer=signer,
+            deployment=deployment,
+            member_id=member_id,
+            finality=finality,
         ),
         audit=AuditLog(store),
         clock=lambda: int(time.time()),
@@ -291,7 +305,9 @@ def _deployment(config: NodeConfig, gateway: Gateway, store: LevelStore) -> Depl
             )
         return deployment
     deployment = resolve(gateway, wanted, chain_id=config.chain_id, genesis=None)
-    plain = {key: value.hex() if isinstance(value, bytes) else value for key, value in asdict(deployment).items()}
+    plain = {
+        key: value.hex() if isinstance(value, bytes) else value for key, value in asdict(deployment).items()
+    }
     store.write([rows.SETTING.put(rows.SettingRow("deployment", json.dumps(plain).encode()))], sync=True)
     return deployment
 
@@ -333,7 +349,9 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
-            print(json.dumps({"event": "ready", "url": f"http://{host}:{port}", "pid": os.getpid()}), flush=True)
+            print(
+                json.dumps({"event": "ready", "url": f"http://{host}:{port}", "pid": os.getpid()}), flush=True
+            )
 
 
 def serve(config: NodeConfig, *, embedded_chain: bool = False) -> int:
@@ -386,4 +404,4 @@ def _run(server: uvicorn.Server) -> None:
     asyncio.run(server.serve())
 
 
-__all__: Sequence[str] = ("InitRequest", "initialise", "open_node", "close_node", "make_app", "serve")
+__all__: Sequence[str] = ("InitRequest", "close_node", "initialise", "make_app", "open_node", "serve")

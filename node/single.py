@@ -39,7 +39,9 @@ def make_own_chain(folder: Path, *, chain_id: int) -> tuple[ChainProcess, Signer
     return chain, council, "0x" + deployment.directory.hex()
 
 
-def admit_self(rpc: str, directory: str, council: Signer, keys: KeyFolder, config: NodeConfig, passphrase: str) -> None:
+def admit_self(
+    rpc: str, directory: str, council: Signer, keys: KeyFolder, config: NodeConfig, passphrase: str
+) -> None:
     """Admit the node as the one member, give it the domain's keys, and keep the council's key beside its own."""
     save_keystore(keys.keystore_path.with_name("council.json"), council, passphrase)
     signer = load_keystore(keys.keystore_path, passphrase)

@@ -113,7 +113,7 @@ def pump_once(node: Node) -> bool:
     progress = node.outbox.step()
     if progress.problem != node.chain.outbox_problem:
         LOG.info("outbox_state", problem=progress.problem or "none")
-    node.chain.outbox_problem, node.chain.outbox = progress.problem, progress
+    node.chain.outbox_problem = progress.problem
     if not progress.queued and not progress.in_flight:
         node.outbox.wait(0.5)
         return True

@@ -22,7 +22,10 @@ ADDRESS = re.compile(r"index-url|find-links|^registry *=|\"resolved\": *\"https?
 
 def pinned_names(path: Path) -> set[str]:
     """Return the distribution names that a requirements file pins."""
-    return {match[1].lower().replace("_", "-") for match in re.finditer(r"^([A-Za-z0-9_.-]+)==", path.read_text(), re.M)}
+    return {
+        match[1].lower().replace("_", "-")
+        for match in re.finditer(r"^([A-Za-z0-9_.-]+)==", path.read_text(), re.M)
+    }
 
 
 def licence_of(distribution: importlib.metadata.Distribution) -> str:
@@ -57,7 +60,13 @@ def check_import_names() -> Iterator[str]:
 
 def check_lock_files() -> Iterator[str]:
     """Lock files carry versions and hashes, never the address of a registry."""
-    for name in ("requirements.txt", "requirements-dev.txt", "package-lock.json", "pyproject.toml", "Makefile"):
+    for name in (
+        "requirements.txt",
+        "requirements-dev.txt",
+        "package-lock.json",
+        "pyproject.toml",
+        "Makefile",
+    ):
         if ADDRESS.search((ROOT / name).read_text()):
             yield f"{name} holds the address of a package index"
     lock = json.loads((ROOT / "package-lock.json").read_text())
@@ -68,8 +77,8 @@ def check_lock_files() -> Iterator[str]:
 
 def check_paths() -> Iterator[str]:
     """No file names a folder of the machine it was written on."""
-    found = subprocess.run(  # noqa: S603
-        ["git", "grep", "-nIE", r"(^|[^A-Za-z0-9_.])/(wo" r"rk|ro" r"ot|ho" r"me)/[a-z]", "--", ":!*.lock"],  # noqa: S607
+    found = subprocess.run(
+        ["git", "grep", "-nIE", r"(^|[^A-Za-z0-9_.])/(wo" r"rk|ro" r"ot|ho" r"me)/[a-z]", "--", ":!*.lock"],
         cwd=ROOT,
         capture_output=True,
         text=True,

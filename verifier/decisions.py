@@ -114,7 +114,7 @@ class ReuseFacts:
     @property
     def claim(self) -> Claim | None:
         """The claim that the verdict speaks of."""
-        return self.verdict.claim if self.verdict else None
+        return self.verdict.claim if self.verdict is not None else None
 
     @property
     def own_custody(self) -> bool:
@@ -207,7 +207,7 @@ def check_found(facts: ReuseFacts) -> str:
 
 def check_subject(facts: ReuseFacts) -> str:
     """The claim is about the subject of the case; `unchecked` is not enough."""
-    match = facts.verdict.subject_match if facts.verdict else SubjectMatch.UNCHECKED
+    match = facts.verdict.subject_match if facts.verdict is not None else SubjectMatch.UNCHECKED
     return {
         SubjectMatch.MATCH: _PASS,
         SubjectMatch.MISMATCH: "subject_mismatch",
@@ -229,7 +229,7 @@ def check_status(facts: ReuseFacts) -> str:
 
     Dates and consumption have checks of their own, and so has a state that cannot be known.
     """
-    kind = facts.verdict.kind if facts.verdict else VerdictKind.UNKNOWN
+    kind = facts.verdict.kind if facts.verdict is not None else VerdictKind.UNKNOWN
     if kind in (VerdictKind.VALID, VerdictKind.EXPIRED, VerdictKind.CONSUMED):
         return _PASS
     if kind is VerdictKind.STALE:

@@ -3,7 +3,7 @@
 `__init__` takes a `KeyValue` and nothing else. Every block is one write; none is synced, since what a power
 cut takes is read from the chain again. Blocks above the final one carry an undo row. Delete the index and
 it is rebuilt. One thread writes, any number read. Must not import chain, store or HTTP.
-Life of a block: docs/explanation/index.md. Rules of the projection: `verifier/projection.py`.
+Life of a block: docs/explanation/chain-index.md. Rules of the projection: `verifier/projection.py`.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class ChainIndex:
             stage = Stage(self._kv)
             projection = Projection(stage, self._ring)
             projection.take(block)
-            if block.events:
+            if block.events or block.unreadable:
                 projection.finish()
                 stage.put(rows.block_key(block.number), rows.encode_block(block.hash, block.time))
             stage.put(rows.CURSOR, rows.encode_point(BlockPoint(block.number, block.hash, block.time)))

@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
             "api GET /v1/info",
             "api GET /v1/materials -f limit:=5",
             "api POST /v1/exemptions -f matterCode=990140400100 -f subject.idType=001 "
-            "-f subject.id=91310115MA1FL0000X",
+            "-f subject.id=91310115FAKE010322",
             "api POST /v1/verify --input question.json",
         ),
         exits=(

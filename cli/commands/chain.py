@@ -74,7 +74,7 @@ def register(app: typer.Typer) -> None:
         "admit",
         exits=_COUNCIL_EXITS,
         examples=(
-            "chain admit --member-id 3 --node-file pudong.json --agency 12310115MB2F1002XP --name 浦东新区 "
+            "chain admit --member-id 3 --node-file pudong.json --agency 12310115FAKE001287 --name 浦东新区 "
             "--role district --area 310115 --endpoint https://pd.example:8400 "
             "--council-key-file council.json",
         ),

@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
         app,
         "exemptions",
         examples=(
-            "exemptions --matter 990140400100 --subject 111:310104198501010014",
+            "exemptions --matter 990140400100 --subject 111:310104185001010014",
             "exemptions --matter 990140400100 --subject @subject.txt -o json",
         ),
         exits=(

@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
     command(
         group,
         "create",
-        examples=("key create --agency 12310104MB2F10011X --scopes materials:read,verify --to window.key",),
+        examples=("key create --agency 12310104FAKE0011X9 --scopes materials:read,verify --to window.key",),
         exits=(*_EXITS, ExitCode.CONFLICT),
     )(create)
     command(group, "list", examples=("key list", "key list -o csv"), exits=_EXITS)(list_keys)

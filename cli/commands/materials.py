@@ -49,7 +49,7 @@ def register(app: typer.Typer) -> None:
         "search",
         exits=_EXITS,
         examples=(
-            "material search --subject 001:91310115MA1FL0000X",
+            "material search --subject 001:91310115FAKE010322",
             "material search --subject @subject.txt --type M5001",
         ),
     )(search)

@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
         examples=(
             "init --data-dir ./pudong --rpc http://127.0.0.1:8545 "
             "--directory 0x5fbdb2315678afecb367f032d93f642f64180aa3 "
-            "--agency 12310115MB2F1002XP",
+            "--agency 12310115FAKE001287",
         ),
         exits=(ExitCode.INVALID, ExitCode.UNAVAILABLE),
     )(init)

@@ -45,7 +45,7 @@ def register(app: typer.Typer) -> None:
         app,
         "push",
         examples=(
-            "push licence.pdf --type M1001 --subject 001:91310115MA1FL0000X --case PD-20261103-000001",
+            "push licence.pdf --type M1001 --subject 001:91310115FAKE010322 --case PD-20261103-000001",
             "push scans/ --type M5001 --subject @subjects.txt --case PD-20261103-000002 --parallel 8",
             "push --list materials.csv --map 文件=path --map 事项=caseNo --wait final",
             "push --list digests.csv --hash-only --dry-run -o jsonl",

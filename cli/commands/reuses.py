@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
         "request",
         examples=(
             "reuse request --case XH-20261110-000042 --matter 990140400100 --req r6 --type M5001 "
-            "--subject 111:310104198501010014 --purpose 落户 --scenario SC-310000-0003",
+            "--subject 111:310104185001010014 --purpose 落户 --scenario SC-310000-0003",
             "reuse request --case XH-1 --matter 990140400100 --req r2 --subject @subject.txt --purpose 落户 "
             "--scenario SC-310000-0003 --deliver bytes --to lease.pdf",
         ),

@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
         app,
         "verify",
         examples=(
-            "verify licence.pdf --type M1001 --subject 001:91310115MA1FL0000X",
+            "verify licence.pdf --type M1001 --subject 001:91310115FAKE010322",
             "verify scans/ -o jsonl",
             "verify --sha256 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 --explain",
             "verify licence.pdf --receipt receipt.json",

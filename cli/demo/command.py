@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.demo.errors import DemoPartFailed
 from cli.exitcodes import ExitCode
 from cli.output import Output
 from cli.session import Session, command
@@ -131,6 +132,10 @@ def _run(plan: Plan, folder: Path, out: Output) -> ExitCode:
                 kept = True
                 out.note("all keeps running; stop it with Ctrl-C or SIGTERM")
                 _wait_for_ever()
+    except DemoPartFailed as error:
+        for line in error.log_lines:
+            out.note(f"{error.facts['part']}| {line}")
+        raise
     except (_Stopped, KeyboardInterrupt):
         if not kept:
             raise KeyboardInterrupt from None

@@ -11,12 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import httpx
+
 from anchor.chain.deploy import CouncilActs, Deployment
 from anchor.chain.gateway import Block, Gateway
 from cli.client import NodeClient
 from cli.demo import people
 from cli.demo.parts import Part
-from cli.errors import ApiProblem, NodeUnreachable
 
 #: Where the council's keystore and its passphrase lie in the demonstration's folder.
 COUNCIL_KEY, COUNCIL_PASSPHRASE = Path("council/key.json"), Path("council/passphrase")
@@ -151,17 +152,22 @@ def wait_ready(part: Part, url: str) -> None:
     """Wait until the node prints its line and says that it is ready.
 
     Raises:
-        DemoPartFailed: it does not come that far.
+        DemoPartFailed: it does not come that far; the message names what it still misses.
     """
     part.wait_line()
-    missing = "it is not ready"
-    with NodeClient(url, timeout_s=5.0) as client:
 
-        def ready() -> bool | None:
-            try:
-                client.get("/readyz")
-            except (ApiProblem, NodeUnreachable):
-                return None
-            return True
+    def ready() -> Literal[True] | None:
+        return True if missing_for_readiness(url) == "" else None
 
-        part.wait_for(ready, missing)
+    part.wait_for(ready, lambda: f"it is not ready ({missing_for_readiness(url)})")
+
+
+def missing_for_readiness(url: str) -> str:
+    """Return what keeps a node from being ready ("keys domain_key_missing"), empty when nothing does."""
+    try:
+        answer = httpx.get(f"{url}/readyz", timeout=5.0, trust_env=False)
+        parts = answer.json()["parts"]
+    except (httpx.HTTPError, ValueError, KeyError):
+        return "no answer"
+    missing = [f"{name} {state}" for name, state in parts.items() if state != "ok"]
+    return "" if answer.status_code == 200 else ", ".join(missing) or f"status {answer.status_code}"

@@ -87,12 +87,16 @@ class Part:
         return self.wait_for(printed, "it printed no line of readiness", timeout_s=timeout_s)
 
     def wait_for(
-        self, probe: Callable[[], T | None], missing: str, *, timeout_s: float = READY_TIMEOUT_S
+        self,
+        probe: Callable[[], T | None],
+        missing: str | Callable[[], str],
+        *,
+        timeout_s: float = READY_TIMEOUT_S,
     ) -> T:
         """Return the first answer of `probe` that is not None while the process lives.
 
         Raises:
-            DemoPartFailed: the process ended, or nothing came in time (`missing` says what was awaited).
+            DemoPartFailed: the process ended, or nothing came in time (`missing` says what is).
         """
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
@@ -103,7 +107,8 @@ class Part:
             if ended:
                 raise self.failure(f"it ended with exit code {self._exit_code()}")
             time.sleep(_POLL_S)
-        raise self.failure(f"{missing} within {timeout_s:.0f} s")
+        said = missing if isinstance(missing, str) else missing()
+        raise self.failure(f"{said} within {timeout_s:.0f} s")
 
     def wait_end(self, *, timeout_s: float = READY_TIMEOUT_S) -> dict[str, Any]:
         """Wait for a process that does one thing and ends; return the JSON line it printed.
@@ -129,9 +134,8 @@ class Part:
 
     def failure(self, what: str) -> DemoPartFailed:
         """Build the error for this part, with its last log lines and the fix."""
-        tail = _last_lines(self._log_path) or "(its log is empty)"
         return DemoPartFailed(
-            f"part {self.name}: {what}; its last log lines:\n{tail}", hint=self.fix, part=self.name
+            f"part {self.name}: {what}", hint=self.fix, part=self.name, log_lines=_last_lines(self._log_path)
         )
 
     def _printed(self) -> str:
@@ -166,8 +170,8 @@ def run_once(name: str, argv: Sequence[str], *, logs: Path, fix: str) -> Part:
 def python_argv(*arguments: str) -> list[str]:
     """Return the command that runs a module of this installation with this interpreter.
 
-    `-P` keeps the working folder off the module path, so that no file of the user's can stand in for a module;
-    only in the checkout itself that folder is where the modules are.
+    `-P` keeps the working folder off the module path, so that no file of the user's can stand in for a
+    module; only in the checkout itself that folder is where the modules are.
     """
     in_checkout = Path.cwd() == Path(__file__).resolve().parents[2]
     return [sys.executable, *(() if in_checkout else ("-P",)), "-m", *arguments]
@@ -178,12 +182,13 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("DELTASEAL_NODE_")}
 
 
-def _last_lines(path: Path) -> str:
+def _last_lines(path: Path) -> list[str]:
+    """Return the last lines of a log, without the requests that only asked whether the node is ready."""
     try:
-        text = path.read_bytes()[-16_384:].decode("utf-8", "replace")
+        text = path.read_bytes()[-65_536:].decode("utf-8", "replace")
     except OSError:
-        return ""
-    return "\n".join(text.splitlines()[-_LOG_TAIL_LINES:])
+        return []
+    return [line for line in text.splitlines() if '"/readyz"' not in line][-_LOG_TAIL_LINES:]
 
 
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None

@@ -2,12 +2,12 @@
 pragma solidity ^0.8.28;
 
 /// @title Catalogue of the consortium
-/// @notice Versioned entries. State holds version, owner, digest and state; the event holds the text, so every node has the
-/// whole catalogue and can prove each version.
+/// @notice Versioned entries. State holds version, owner, digest and state; the event holds the text, so
+/// every node has the whole catalogue and can prove each version.
 interface ICatalog {
     /// @notice One version of one entry.
-    /// @param kind 1 agency, 2 duty, 3 dataset, 4 system, 5 standard, 6 scenario, 7 materialType, 8 matter, 9 link,
-    /// 10 assessment.
+    /// @param kind 1 agency, 2 duty, 3 dataset, 4 system, 5 standard, 6 scenario, 7 materialType, 8 matter, 9
+    /// link, 10 assessment.
     /// @param code The entry's code, UTF-8, 1 to 128 bytes; unique within its kind.
     /// @param version 1 for a new code, else the latest + 1.
     /// @param text Canonical JSON (RFC 8785) or a sealed envelope of it, 1 to 65536 bytes.
@@ -49,7 +49,8 @@ interface ICatalog {
     error CatalogTextLength(uint8 kind, string code, uint256 length);
     /// @notice The next version of this code is `latest` + 1.
     error CatalogVersion(uint8 kind, string code, uint32 latest, uint32 got);
-    /// @notice The code belongs to `owner`, and the caller is neither it nor its successor (nor, to retire, the council).
+    /// @notice The code belongs to `owner`, and the caller is neither it nor its successor (nor, to retire,
+    /// the council).
     error CatalogNotOwner(bytes32 key, uint32 owner, address caller);
     /// @notice No version of this code exists.
     error CatalogUnknown(bytes32 key);
@@ -60,7 +61,8 @@ interface ICatalog {
     /// @notice The new owner is unknown or has left.
     error CatalogOwnerInvalid(uint32 memberId);
 
-    /// @notice Publishes entries, all or none. Any active member; later versions: the owner or its successor, which then owns.
+    /// @notice Publishes entries, all or none. Any active member; later versions: the owner or its successor,
+    /// which then owns.
     function publish(Publication[] calldata entries) external;
 
     /// @notice Pending → approved. Role REVIEWER.
@@ -78,7 +80,8 @@ interface ICatalog {
     /// @notice The newest version of a code and its owner; (0, 0) if it was never published.
     function latest(bytes32 key) external view returns (uint32 version, uint32 owner);
 
-    /// @notice Digest and state of one version; (0, 0) if it does not exist. State: 1 pending, 2 approved, 3 retired.
+    /// @notice Digest and state of one version; (0, 0) if it does not exist. State: 1 pending, 2 approved, 3
+    /// retired.
     function versionOf(bytes32 key, uint32 version) external view returns (bytes32 digest, uint8 state);
 
     /// @notice Block time at which the version took its state; 0 if it does not exist.

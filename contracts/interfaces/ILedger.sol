@@ -2,8 +2,8 @@
 pragma solidity ^0.8.28;
 
 /// @title Ledger of records
-/// @notice Batches of 96-byte records with their RFC 6962 root, the log of batches, the status of claims and documents,
-/// and what was consumed. Storage: docs/reference/ledger-storage.md.
+/// @notice Batches of 96-byte records with their RFC 6962 root, the log of batches, the status of claims and
+/// documents, and what was consumed. Storage: docs/reference/ledger-storage.md.
 interface ILedger {
     /// @notice One batch: entry and records together, so no root can exist whose records were withheld.
     /// @param id Position in the log, from 0.
@@ -23,7 +23,8 @@ interface ILedger {
     );
     /// @notice The stored status word of a claim is now `value`.
     event StatusChanged(uint32 indexed memberId, bytes32 indexed commitment, bytes32 value);
-    /// @notice A member revoked a document, whoever holds copies of it. It counts if that member is an issuer of the type.
+    /// @notice A member revoked a document, whoever holds copies of it. It counts if that member is an issuer
+    /// of the type.
     event DocumentRevoked(uint32 indexed memberId, bytes20 indexed document, bytes32 value);
     event Consumed(bytes32 indexed nullifier, uint32 indexed memberId, bytes32 useCommitment);
     event ConsumptionCleared(bytes32 indexed nullifier, uint16 reason);
@@ -39,9 +40,11 @@ interface ILedger {
     error LedgerRecordsLength(uint256 length);
     /// @notice The record at `index` has domain 0, epoch 0 or a format that is not the stream's.
     error LedgerRecordMalformed(uint256 index);
-    /// @notice The ledger expected `expected` of this member: a batch is missing, or this one was appended before.
+    /// @notice The ledger expected `expected` of this member: a batch is missing, or this one was appended
+    /// before.
     error LedgerSequence(uint32 memberId, uint64 expected, uint64 got);
-    /// @notice The caller is neither the member, nor its successor, nor the council acting for a suspended member.
+    /// @notice The caller is neither the member, nor its successor, nor the council acting for a suspended
+    /// member.
     error LedgerNotOwner(uint32 memberId, address caller);
     /// @notice The act would change nothing: `value` is the claim's status now.
     error LedgerStatusUnchanged(uint32 memberId, bytes32 commitment, bytes32 value);
@@ -62,9 +65,14 @@ interface ILedger {
     /// @param expectedSeq {nextSeq} of the caller's member.
     /// @param records 1 to 512 records of 96 bytes, one after another.
     /// @return batchId Position of the batch in the log.
-    function append(uint8 stream, uint64 expectedSeq, bytes calldata records) external returns (uint64 batchId);
+    function append(
+        uint8 stream,
+        uint64 expectedSeq,
+        bytes calldata records
+    ) external returns (uint64 batchId);
 
-    /// @notice Marks a claim revoked, for good. The member, its successor, or the council for a suspended member.
+    /// @notice Marks a claim revoked, for good. The member, its successor, or the council for a suspended
+    /// member.
     /// @dev The claim need not be appended yet: a revocation must not wait for a transaction in flight.
     function revoke(uint32 memberId, bytes32 commitment, uint16 reason) external;
 
@@ -81,12 +89,13 @@ interface ILedger {
     function supersede(uint32 memberId, bytes32 commitment, bytes32 successorCommitment) external;
 
     /// @notice Revokes documents under the caller's member id. Any active member.
-    /// @dev Verifiers decide by the catalogue whether that member is an issuer of the type. Those already revoked are
-    /// passed over.
+    /// @dev Verifiers decide by the catalogue whether that member is an issuer of the type. Those already
+    /// revoked are passed over.
     /// @param documents 1 to 64 of domain 2 | epoch 2 | docTag 16.
     function revokeDocuments(bytes20[] calldata documents, uint16 reason) external;
 
-    /// @notice Consumes `nullifier` for one use: first come. The same member and use again is no change. Any active member.
+    /// @notice Consumes `nullifier` for one use: first come. The same member and use again is no change. Any
+    /// active member.
     function consume(bytes32 nullifier, bytes32 useCommitment) external;
 
     /// @notice Makes a consumed nullifier free again. Council only.
@@ -99,8 +108,11 @@ interface ILedger {
     /// @notice The status word of a document under one member's id, looking through to the predecessor.
     function documentStatusOf(uint32 memberId, bytes20 document) external view returns (bytes32 value);
 
-    /// @notice Who consumed `nullifier`, when and for which use, looking through to the predecessor; zeros if free.
-    function consumptionOf(bytes32 nullifier) external view returns (bytes32 use, uint32 memberId, uint64 time);
+    /// @notice Who consumed `nullifier`, when and for which use, looking through to the predecessor; zeros if
+    /// free.
+    function consumptionOf(
+        bytes32 nullifier
+    ) external view returns (bytes32 use, uint32 memberId, uint64 time);
 
     /// @notice Number of batches in the log, and id of the next.
     function logSize() external view returns (uint64);
@@ -114,7 +126,8 @@ interface ILedger {
     /// @notice Sequence number of the member's next batch.
     function nextSeq(uint32 memberId) external view returns (uint64);
 
-    /// @notice Raw status word; `key` = SHA-256(memberId 4 ‖ commitment 32). Does not look at the predecessor.
+    /// @notice Raw status word; `key` = SHA-256(memberId 4 ‖ commitment 32). Does not look at the
+    /// predecessor.
     function status(bytes32 key) external view returns (bytes32);
 
     /// @notice Raw status word; `key` = SHA-256(memberId 4 ‖ domain 2 ‖ epoch 2 ‖ docTag 16).
@@ -126,8 +139,8 @@ interface ILedger {
     /// @notice Raw memberId 4 | time 8 | zero 20 of a nullifier; member 0 with a time = cleared then.
     function consumedBy(bytes32 nullifier) external view returns (bytes32);
 
-    /// @notice Hash of the complete subtree of 2^level batches at the log's right edge, from level 1 up; live while that bit of
-    /// {logSize} is set.
+    /// @notice Hash of the complete subtree of 2^level batches at the log's right edge, from level 1 up; live
+    /// while that bit of {logSize} is set.
     function frontier(uint256 level) external view returns (bytes32);
 
     /// @notice The {IMembers} this ledger asks.

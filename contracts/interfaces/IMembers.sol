@@ -2,8 +2,8 @@
 pragma solidity ^0.8.28;
 
 /// @title Members of the consortium
-/// @notice Who may write, with which account, until when; where a member answers; the sealed domain keys of members; the
-/// signer sets of the chain.
+/// @notice Who may write, with which account, until when; where a member answers; the sealed domain keys of
+/// members; the signer sets of the chain.
 interface IMembers {
     /// @notice What a member is. An observer reads and verifies but appends no records.
     enum Role {
@@ -54,7 +54,12 @@ interface IMembers {
     event MemberEndpointSet(uint32 indexed memberId, string endpoint);
     event MemberHpkeKeySet(uint32 indexed memberId, bytes hpkeKey);
     /// @notice The key of `domain` and `epoch`, sealed to one member. Epoch 0 is the domain's consume key.
-    event EnvelopePublished(uint16 indexed domain, uint16 indexed epoch, uint32 indexed memberId, bytes envelope);
+    event EnvelopePublished(
+        uint16 indexed domain,
+        uint16 indexed epoch,
+        uint32 indexed memberId,
+        bytes envelope
+    );
     /// @notice From `fromBlock` on the chain is signed by `signers`.
     event SignersSet(uint64 indexed fromBlock, address[] signers);
 
@@ -91,7 +96,8 @@ interface IMembers {
     error MembersEnvelopeUsed(uint16 domain, uint16 epoch, uint32 memberId);
     /// @notice A signer set has 1 to 64 addresses.
     error MembersSignersCount(uint256 count);
-    /// @notice Signers are strictly ascending: the one at `index` is not above the one before it (or is zero).
+    /// @notice Signers are strictly ascending: the one at `index` is not above the one before it (or is
+    /// zero).
     error MembersSignersOrder(uint256 index);
     /// @notice Signer sets are written in the order of their first block.
     error MembersSignersBlock(uint64 latest, uint64 got);
@@ -111,7 +117,8 @@ interface IMembers {
     /// @notice Gives the member a new account; the old one never speaks again. Council only.
     function rotateAccount(uint32 memberId, address account) external;
 
-    /// @notice Names the member that may mark and publish in place of `memberId`; 0 takes the name back. Council only.
+    /// @notice Names the member that may mark and publish in place of `memberId`; 0 takes the name back.
+    /// Council only.
     function nameSuccessor(uint32 memberId, uint32 successor) external;
 
     /// @notice Sets where the member's node answers. The active member itself or the council.
@@ -164,9 +171,14 @@ interface IMembers {
     function currentEpoch(uint16 domain) external view returns (uint16 epoch);
 
     /// @notice SHA-256 of the envelope of one domain, epoch and member; zero if none.
-    function envelopeDigestOf(uint16 domain, uint16 epoch, uint32 memberId) external view returns (bytes32 digest);
+    function envelopeDigestOf(
+        uint16 domain,
+        uint16 epoch,
+        uint32 memberId
+    ) external view returns (bytes32 digest);
 
-    /// @notice SHA-256 of the 20-byte addresses, in order, of the signer set that starts at `fromBlock`; zero if none.
+    /// @notice SHA-256 of the 20-byte addresses, in order, of the signer set that starts at `fromBlock`; zero
+    /// if none.
     function signersDigest(uint64 fromBlock) external view returns (bytes32 digest);
 
     /// @notice First block and digest of the newest signer set; a zero digest means there is none.

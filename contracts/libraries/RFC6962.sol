@@ -3,24 +3,22 @@ pragma solidity ^0.8.28;
 
 /// @title RFC 6962 Merkle trees over SHA-256
 /// @notice Root of a list of hashes, and the right edge of a growing log (RFC 6962 §2.1).
-/// @dev In assembly: the SHA-256 precompile (address 2) is called a thousand times for a full batch. Its calls are not checked,
-/// for the reason given in {Records}: a failed one ends the transaction by itself.
+/// @dev In assembly: the SHA-256 precompile (address 2) is called a thousand times for a full batch. Its
+/// calls are not checked, for the reason given in {Records}: a failed one ends the transaction by itself.
 library RFC6962 {
     /// @notice Root over `width` hashes that lie one after another at `nodes`.
-    /// @dev Level by level: hashing the pairs of a level and carrying an odd last node up unchanged gives exactly the tree of
-    /// RFC 6962, which splits at the largest power of two below the width.
+    /// @dev Level by level: hashing the pairs of a level and carrying an odd last node up unchanged gives
+    /// exactly the tree of RFC 6962, which splits at the largest power of two below the width.
     ///
-    /// Each pair is hashed where it lies. 0x01 goes into the byte before it, which belongs to a node of this level that is
-    /// hashed already; parents are written at or below the pair they come from.
+    /// Each pair is hashed where it lies. 0x01 goes into the byte before it, which belongs to a node of this
+    /// level that is hashed already; parents are written at or below the pair they come from.
     ///
     /// @param nodes Memory that the caller gives up, and one byte before it.
     /// @param width At least 1.
     function rootInPlace(uint256 nodes, uint256 width) internal view returns (bytes32 root) {
         assembly ("memory-safe") {
             let first := sub(nodes, 1)
-            for {
-
-            } gt(width, 1) {
+            for {} gt(width, 1) {
                 width := shr(1, add(width, 1))
             } {
                 let parent := nodes
@@ -43,10 +41,10 @@ library RFC6962 {
     }
 
     /// @notice Adds a leaf to a log and returns the log's new root.
-    /// @dev `frontier[k]` is the hash of the complete subtree of 2^k leaves at the right edge, live while bit k of the size is
-    /// set. The new leaf swallows the run of low set bits and lands on the first clear one; the root then folds what is left,
-    /// from the smallest subtree to the largest. `frontier[0]` stays empty: the leaf itself, which the caller stores anyway,
-    /// serves, and half of all appends write one slot less.
+    /// @dev `frontier[k]` is the hash of the complete subtree of 2^k leaves at the right edge, live while bit
+    /// k of the size is set. The new leaf swallows the run of low set bits and lands on the first clear one;
+    /// the root then folds what is left, from the smallest subtree to the largest. `frontier[0]` stays empty:
+    /// the leaf itself, which the caller stores anyway, serves, and half of all appends write one slot less.
     /// @param size Number of leaves before this one.
     /// @param last The leaf before this one; read only if `size` is odd.
     function push(

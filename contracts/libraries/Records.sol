@@ -5,27 +5,29 @@ import {RFC6962} from "./RFC6962.sol";
 
 /// @title Records of a batch
 /// @notice A record is commitment 32 | domain 2 | epoch 2 | line 1 | format 1 | 58 masked bytes; its leaf is
-/// SHA-256(0x00 ‖ memberId 4 ‖ record). This library checks the bytes in clear and computes the batch's RFC 6962 root in one
-/// pass over calldata.
-/// @dev Gas, not taste, gives this its shape: eight records at a time at fixed addresses, with neither branch nor addition
-/// between the hashes, take 2,960 gas a record in a full batch where a plain loop takes 3,120.
+/// SHA-256(0x00 ‖ memberId 4 ‖ record). This library checks the bytes in clear and computes the batch's RFC
+/// 6962 root in one pass over calldata.
+/// @dev Gas, not taste, gives this its shape: eight records at a time at fixed addresses, with neither branch
+/// nor addition between the hashes, take 2,960 gas a record in a full batch where a plain loop takes 3,120.
 ///
-/// The memory used lies past the free pointer, which does not move, and the event's copy of the records uses it again:
+/// The memory used lies past the free pointer, which does not move, and the event's copy of the records uses
+/// it again:
 ///
 ///   0x200  0x00 ‖ memberId in the last 5 bytes
 ///   0x220  eight records; 0x00 ‖ memberId overwrites the tail of each when it is hashed and no longer needed
 ///   0x600  seven buffers of 0x01 ‖ left ‖ right, 128 bytes apart: four over leaves, two above, one on top
 ///   0xa00  a node for each eight records, then room for what is left over; the byte before is free for {RFC6962}
 ///
-/// No call of the SHA-256 precompile (address 2) is checked. It fails only for want of gas; each call passes on all but a 64th
-/// of what is left, so a failed one leaves at most 1 gas, and the next instruction reverts the transaction.
+/// No call of the SHA-256 precompile (address 2) is checked. It fails only for want of gas; each call passes
+/// on all but a 64th of what is left, so a failed one leaves at most 1 gas, and the next instruction reverts
+/// the transaction.
 library Records {
     uint256 internal constant RECORD_BYTES = 96;
     uint256 private constant GROUP_BYTES = 768;
     uint256 private constant SCRATCH = 0x200;
     uint256 private constant NODES = 0xa00;
 
-    /// @dev What `_flaw` leaves of a flawed record: the top bit of domain or epoch, or any bit of the format.
+    /// @dev The bits that betray a flawed record: the top bit of domain or epoch, or any bit of the format.
     uint256 private constant FLAWS = 0x8000_8000_00_ff;
     /// @dev 1 in the lanes of domain and epoch.
     uint256 private constant ONES = 0x0001_0001_00_00;
@@ -73,9 +75,10 @@ library Records {
 
     /// @dev Writes a node for each eight records from NODES on and returns where they end.
     ///
-    /// A record's word w, which ends with its format byte, is flawed if ((w − expected) & (~w | 0xff)) has a bit of FLAWS:
-    /// subtracting 1 from a lane sets a top bit that was clear only if the lane was 0, and the format's difference is 0 only
-    /// for the format. A borrow can reach a lane only from a lane that is itself flawed.
+    /// A record's word w, which ends with its format byte, is flawed if ((w − expected) & (~w | 0xff)) has a
+    /// bit of FLAWS: subtracting 1 from a lane sets a top bit that was clear only if the lane was 0, and the
+    /// format's difference is 0 only for the format. A borrow can reach a lane only from a lane that is
+    /// itself flawed.
     ///
     /// @param expected ONES, and the format in the last byte.
     function _hashGroups(
@@ -156,7 +159,8 @@ library Records {
         }
     }
 
-    /// @dev Writes one node at `out` for the one to seven records after the last group; uses the memory behind it.
+    /// @dev Writes one node at `out` for the one to seven records after the last group; uses the memory
+    /// behind it.
     function _hashRest(
         uint256 prefix,
         uint256 expected,

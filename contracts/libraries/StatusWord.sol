@@ -2,7 +2,8 @@
 pragma solidity ^0.8.28;
 
 /// @title Status word of a claim or a document
-/// @notice flags 1 | since 5 | reason 2 | successor 24. `since` and `reason` are the latest act's; flags add up.
+/// @notice flags 1 | since 5 | reason 2 | successor 24. `since` and `reason` are the latest act's; flags add
+/// up.
 library StatusWord {
     uint8 internal constant REVOKED = 0x01;
     uint8 internal constant SUPERSEDED = 0x02;
@@ -17,7 +18,8 @@ library StatusWord {
 
     function encode(uint8 flags, uint16 reason, bytes24 successor) internal view returns (bytes32 word) {
         uint256 since = uint256(uint40(block.timestamp));
-        return bytes32((uint256(flags) << 248) | (since << 208) | (uint256(reason) << 192) | uint192(successor));
+        return
+            bytes32((uint256(flags) << 248) | (since << 208) | (uint256(reason) << 192) | uint192(successor));
     }
 
     function flagsOf(bytes32 word) internal pure returns (uint8 flags) {

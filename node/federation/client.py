@@ -8,17 +8,16 @@ Spec page: docs/reference/release.md, "Verifying".
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import httpx
 
-from anchor.canonical import JsonValue
+from anchor.canonical import JsonValue, parse_strict_json
 from anchor.commitments import Commitment, opening_from_json, verify_opening
 from anchor.digests import DigestStream
 from anchor.envelopes import RecipientKey, open_
-from anchor.errors import AnchorError
+from anchor.errors import AnchorError, ValueNotCanonical
 from node.context import Node
 from node.errors import PeerUnavailable, ReleaseBroken, ReleaseRefused
 from node.federation.endpoints import guarded_client
@@ -63,7 +62,10 @@ def request_release(
     with guarded_client(node.config.peer_networks, timeout_s=node.config.peer_timeout_s) as client:
         try:
             with client.stream(
-                "POST", endpoint.rstrip("/") + RELEASE_PATH, content=body, headers={"content-type": "application/json"}
+                "POST",
+                endpoint.rstrip("/") + RELEASE_PATH,
+                content=body,
+                headers={"content-type": "application/json"},
             ) as response:
                 return _receive(node, response, request, key, into)
         except (httpx.HTTPError, OSError):
@@ -86,7 +88,9 @@ def _receive(
     signed, rest = _take_head(reader, chunks)
     _check_answer(node, signed, request)
     if signed.answer.outcome != "released":
-        raise ReleaseRefused("the custodian decided against it", reason=signed.answer.reason or signed.answer.outcome)
+        raise ReleaseRefused(
+            "the custodian decided against it", reason=signed.answer.reason or signed.answer.outcome
+        )
     reader.set_key(_open_key(signed, request, key))
     return _read_frames(reader, rest, chunks, signed, request, into)
 
@@ -127,7 +131,9 @@ def _read_frames(
     request: ReleaseRequest,
     into: BlobWriter | None,
 ) -> Released:
-    pieces = _pieces(reader, rest, chunks, limit=signed.answer.size + signed.answer.size // 1024 + SLACK_BYTES)
+    pieces = _pieces(
+        reader, rest, chunks, limit=signed.answer.size + signed.answer.size // 1024 + SLACK_BYTES
+    )
     opening = _parse_opening(next(pieces, b""))
     fields = _checked_fields(opening, request)
     stream = DigestStream(sm3=False)
@@ -158,8 +164,8 @@ def _pieces(reader: FrameReader, rest: bytes, chunks: Iterator[bytes], *, limit:
 
 def _parse_opening(raw: bytes) -> dict[str, JsonValue]:
     try:
-        value = json.loads(raw)
-    except (ValueError, RecursionError):
+        value = parse_strict_json(raw, max_bytes=SLACK_BYTES)
+    except ValueNotCanonical:
         raise ReleaseBroken("the opening is not JSON", reason="opening_malformed") from None
     if not isinstance(value, dict):
         raise ReleaseBroken("the opening is not an object", reason="opening_malformed")

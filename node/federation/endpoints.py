@@ -55,7 +55,11 @@ class GuardedBackend(httpcore.NetworkBackend):
         for address in addresses:
             check_address(address, self._allowed)
         return self._backend.connect_tcp(
-            str(addresses[0]), port, timeout=timeout, local_address=local_address, socket_options=socket_options
+            str(addresses[0]),
+            port,
+            timeout=timeout,
+            local_address=local_address,
+            socket_options=socket_options,
         )
 
     def connect_unix_socket(self, *_: object, **__: object) -> httpcore.NetworkStream:
@@ -81,5 +85,9 @@ def guarded_client(networks: Sequence[str], *, timeout_s: float) -> httpx.Client
         network_backend=GuardedBackend([ipaddress.ip_network(text) for text in networks]),
     )
     return httpx.Client(
-        transport=transport, timeout=timeout_s, follow_redirects=False, trust_env=False, headers={"user-agent": "deltaseal"}
+        transport=transport,
+        timeout=timeout_s,
+        follow_redirects=False,
+        trust_env=False,
+        headers={"user-agent": "deltaseal"},
     )

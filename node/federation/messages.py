@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from anchor.canonical import canonical_bytes
+from anchor.canonical import canonical_bytes, nests_within
 from anchor.chain.deploy import Deployment
 from anchor.signer import Signer, recover_typed
 from node.errors import ReleaseMalformed
@@ -154,7 +154,9 @@ def request_signer(signed: SignedRequest, deployment: Deployment) -> bytes:
     )
 
 
-def sign_answer(answer: ReleaseAnswer, sealed_key: bytes, signer: Signer, deployment: Deployment) -> SignedAnswer:
+def sign_answer(
+    answer: ReleaseAnswer, sealed_key: bytes, signer: Signer, deployment: Deployment
+) -> SignedAnswer:
     """Sign an answer with the custodian's member key (EIP-712)."""
     message = _message(answer, ANSWER_TYPES["ReleaseAnswer"])
     signature = signer.sign_typed(_domain(deployment), ANSWER_TYPES, "ReleaseAnswer", message)
@@ -203,6 +205,8 @@ def render(message: SignedRequest | SignedAnswer) -> bytes:
 
 def _parse(body: bytes, kind: type[_Message]) -> _Message:
     try:
+        if not nests_within(body, 4):
+            raise msgspec.DecodeError
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise ReleaseMalformed("a release message breaks docs/reference/release.md") from None

@@ -26,7 +26,9 @@ HEAD = struct.Struct(">I")
 FRAME = struct.Struct(">BI")
 
 
-def seal_frames(key: bytes, request_hash: bytes, opening: bytes, document: Iterable[bytes]) -> Iterator[bytes]:
+def seal_frames(
+    key: bytes, request_hash: bytes, opening: bytes, document: Iterable[bytes]
+) -> Iterator[bytes]:
     """Encrypt the opening and the document; pieces of `document` are at most 1 MiB each."""
     cipher = AESGCM(key)
     number, waiting = 0, opening

@@ -120,7 +120,9 @@ def _authenticate(node: Node, signed: SignedRequest) -> None:
     with node.locks.hold(request.nonce):
         if rows.NONCE.get(node.store, request.requester, bytes.fromhex(request.nonce)) is not None:
             raise ReleaseReplayed("this request was answered before")
-        used = rows.NonceRow(request.requester, bytes.fromhex(request.nonce), request.expires_at + 2 * CLOCK_SLACK_S)
+        used = rows.NonceRow(
+            request.requester, bytes.fromhex(request.nonce), request.expires_at + 2 * CLOCK_SLACK_S
+        )
         node.store.write([rows.NONCE.put(used)], sync=True)
 
 
@@ -162,7 +164,12 @@ def _facts(node: Node, request: ReleaseRequest, version: rows.VersionRow, subjec
         commitment=Commitment(version.commitment),
     )
     verdict = judge(
-        question, index=node.index, catalog=node.catalog, keys=node.keyring, faults=node.faults(), now=node.now()
+        question,
+        index=node.index,
+        catalog=node.catalog,
+        keys=node.keyring,
+        faults=node.faults(),
+        now=node.now(),
     )
     return ReuseFacts(
         member_id=request.requester,

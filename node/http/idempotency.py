@@ -179,6 +179,5 @@ def digest_request(method: str, target: str, payload: bytes) -> bytes:
 
 def replay_response(replay: Replay) -> Response:
     """Answer as the first request was answered, marked `Idempotency-Replayed: true`."""
-    return Response(
-        replay.body, status_code=replay.status, headers={**replay.headers, "Idempotency-Replayed": "true"}
-    )
+    headers = {**replay.headers, "Idempotency-Replayed": "true"}
+    return Response(replay.body, replay.status, headers, "application/json")

@@ -116,6 +116,13 @@ REGISTRY: Mapping[str, ProblemRow] = {
     "journal_corrupt": ProblemRow(500, "链日志已损坏", "Chain journal damaged"),
     "engine_missing": ProblemRow(503, "缺少链引擎", "Chain engine missing"),
     "engine_failed": ProblemRow(503, "链引擎运行失败", "Chain engine failed", True),
+    "abi_mismatch": ProblemRow(500, "合约接口不符", "Contract interface mismatch"),
+    "call_reverted": ProblemRow(500, "合约拒绝了查询", "Call reverted by the contract"),
+    "chain_folder_exists": ProblemRow(409, "链目录已存在", "Chain folder exists"),
+    "chain_folder_locked": ProblemRow(503, "链目录被另一进程占用", "Chain folder locked by another process"),
+    "chain_folder_missing": ProblemRow(503, "没有链目录", "Chain folder missing"),
+    "journal_unwritable": ProblemRow(503, "链日志无法写入", "Chain journal cannot be written", True),
+    "operation_invalid": ProblemRow(422, "上链操作无效", "Invalid operation"),
     "artifact_missing": ProblemRow(500, "缺少合约构建产物", "Contract artifact missing"),
     # node: store and keys.
     "node_error": ProblemRow(500, "节点出错", "Node failed"),
@@ -130,6 +137,7 @@ REGISTRY: Mapping[str, ProblemRow] = {
     "store_key_exhausted": ProblemRow(503, "存储密钥已用尽", "Store key exhausted"),
     "store_error": ProblemRow(503, "数据库出错", "Store failed"),
     "key_folder_error": ProblemRow(500, "密钥目录出错", "Key folder failed"),
+    "store_starved": ProblemRow(503, "数据库缺少系统资源", "Store lacks system resources", True),
     "store_closed": ProblemRow(503, "数据库已关闭", "Store closed", True),
     "row_malformed": ProblemRow(500, "存储行格式不正确", "Malformed row"),
     "blob_damaged": ProblemRow(500, "文件内容已损坏", "File content damaged"),
@@ -170,6 +178,11 @@ REGISTRY: Mapping[str, ProblemRow] = {
     "catalog_entry_invalid": ProblemRow(422, "目录条目不符合要求", "Invalid catalogue entry"),
     "subject_invalid": ProblemRow(422, "主体标识无效", "Invalid subject"),
     "index_corrupt": ProblemRow(503, "链索引已损坏", "Chain index damaged", True),
+    "index_foreign": ProblemRow(503, "链索引属于另一条链", "Chain index of another chain"),
+    "block_out_of_order": ProblemRow(503, "区块次序不对", "Block out of order", True),
+    "logs_missing": ProblemRow(503, "链上日志有缺失", "Logs missing from the chain's answer", True),
+    "logs_invalid": ProblemRow(503, "链上日志自相矛盾", "Logs contradict themselves"),
+    "rollback_too_deep": ProblemRow(503, "链回退越过最终区块", "Roll-back beyond a final block"),
     "receipt_malformed": ProblemRow(422, "回执格式不正确", "Malformed receipt"),
     "proof_invalid": ProblemRow(422, "证明无效", "Invalid proof"),
 }
@@ -204,6 +217,7 @@ _PARAMETER_CODES = {
     "string_type": "type",
 }
 _QUALITY = re.compile(r"(?:q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?")  # RFC 9110 §12.4.2
+_REASON = re.compile(r"[a-z][a-z0-9_]{0,63}")  # a code, never prose
 _INTERNAL_ROW = REGISTRY["internal"]
 
 
@@ -319,8 +333,9 @@ def request_id_of(scope: Scope) -> str:
 def _faults_of(error: DeltasealError) -> tuple[FieldFault, ...]:
     # The verifier names the places in a catalogue entry `problems`; they have the same two members.
     found: Sequence[Any] = getattr(error, "faults", ()) or getattr(error, "problems", ())
-    if not found and "pointer" in error.facts:  # a use case names one field by facts
-        return (FieldFault(str(error.facts["pointer"]), str(error.facts.get("reason", "invalid"))),)
+    reason = str(error.facts.get("reason", ""))
+    if not found and _REASON.fullmatch(reason):  # a use case names one field, or the whole, by facts
+        return (FieldFault(str(error.facts.get("pointer", "")), reason),)
     return tuple(FieldFault(item.pointer, item.code) for item in found)
 
 

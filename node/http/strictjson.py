@@ -11,12 +11,11 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterable
 from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import msgspec
 
-from anchor.canonical import MAX_INTEGER
+from anchor.canonical import MAX_INTEGER, nests_within
 from node.http.errors import (
     FieldFault,
     RequestInvalid,
@@ -56,8 +55,9 @@ def parse_json(
     """
     if len(body) > limit:
         raise RequestTooLarge("the JSON body is larger than this route takes", limit_bytes=limit)
+    if not nests_within(body, depth):
+        raise RequestTooDeep("arrays and objects are nested too deeply", limit=depth)
     value = _parse_text(_decode_text(body), floats=floats)
-    _check_depth(value, depth)
     if not body.isascii() or b"\\u" in body:
         _check_texts(value)
     return value
@@ -153,22 +153,6 @@ _FLOAT_DECODER = json.JSONDecoder(
     parse_float=_finite_float,
     parse_constant=_refuse_constant,
 )
-
-
-def _check_depth(value: JsonValue, depth: int) -> None:
-    """Walk the containers level by level; a body that is too deep costs no more than an allowed one."""
-    containers = [value] if isinstance(value, (list, dict)) else []
-    for _ in range(depth):
-        containers = [
-            child for item in containers for child in _children(item) if isinstance(child, (list, dict))
-        ]
-        if not containers:
-            return
-    raise RequestTooDeep("arrays and objects are nested too deeply", limit=depth)
-
-
-def _children(item: list[JsonValue] | dict[str, JsonValue]) -> Iterable[JsonValue]:
-    return item if isinstance(item, list) else item.values()
 
 
 def _check_texts(value: JsonValue) -> None:

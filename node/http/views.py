@@ -207,20 +207,25 @@ def render_receipt_check(receipt: Receipt, findings: ReceiptFindings, *, now: in
             for reason in findings.reasons
         ],
         "explain": explain_verdict(kind, "unchecked"),
-        "record": {"batch": receipt.entry.id, "index": receipt.inclusion.index, "block": receipt.block.number},
+        "record": {
+            "batch": receipt.entry.id,
+            "index": receipt.inclusion.index,
+            "block": receipt.block.number,
+        },
     }
 
 
 def render_chain(node: Node) -> JsonObject:
     """Render where the chain, the index and the outbox stand."""
     made, final, cursor = node.deployment, node.index.final_point(), node.index.cursor()
-    depth = node.chain.outbox
+    depth = node.outbox.progress()
     return {
         "chainId": made.chain_id,
         "genesis": "0x" + made.genesis.hex(),
         "directory": "0x" + made.directory.hex(),
         "contracts": {
-            name.lower(): "0x" + made.address_of(name).hex() for name in ("Authority", "Members", "Ledger", "Catalog")
+            name.lower(): "0x" + made.address_of(name).hex()
+            for name in ("Authority", "Members", "Ledger", "Catalog")
         },
         "engine": node.config.engine,
         "finality": node.finality.label,
@@ -232,7 +237,11 @@ def render_chain(node: Node) -> JsonObject:
         "indexed": {"number": cursor.number, "hash": "0x" + cursor.hash.hex()} if cursor else None,
         "lagBlocks": node.chain.behind,
         "problem": node.chain.problem or node.chain.outbox_problem,
-        "outbox": {"queued": depth.queued, "inFlight": depth.in_flight, "oldestSeconds": round(depth.oldest_queued_s, 1)},
+        "outbox": {
+            "queued": depth.queued,
+            "inFlight": depth.in_flight + depth.included,
+            "oldestSeconds": round(depth.oldest_queued_s, 1),
+        },
         "log": {"size": node.index.log_size(), "root": node.index.log_root().hex()},
     }
 

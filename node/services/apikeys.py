@@ -31,7 +31,9 @@ def check_agency(node: Node, agency: str) -> None:
         MaterialInvalid: the setting `agencies` does not name it.
     """
     if agency not in node.config.agencies:
-        raise MaterialInvalid("this node does not serve that agency", pointer="/agency", reason="agency_foreign")
+        raise MaterialInvalid(
+            "this node does not serve that agency", pointer="/agency", reason="agency_foreign"
+        )
 
 
 def keep(node: Node, actor: Actor, row: rows.ApiKeyRow, answer: Sequence[Put]) -> None:
@@ -64,6 +66,11 @@ def revoke(node: Node, actor: Actor, key_id: str) -> rows.ApiKeyRow:
     if not row.revoked_at:
         row = msgspec.structs.replace(row, revoked_at=node.clock())
         record(
-            node, [rows.API_KEY.put(row)], actor=actor, action="key.revoke", object_id=key_id, outcome="revoked"
+            node,
+            [rows.API_KEY.put(row)],
+            actor=actor,
+            action="key.revoke",
+            object_id=key_id,
+            outcome="revoked",
         )
     return row

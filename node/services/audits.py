@@ -28,7 +28,9 @@ def anchor_if_due(node: Node) -> bool:
     keys = node.keyring.newest_of_any()
     if keys is None:
         return False
-    record = AuditRecord(Commitment(head.hash), keys.domain, keys.epoch, 0, sequence=head.sequence, count=head.sequence - count)
+    record = AuditRecord(
+        Commitment(head.hash), keys.domain, keys.epoch, 0, sequence=head.sequence, count=head.sequence - count
+    )
     operations = node.outbox.enqueue(
         [(f"audit.{head.sequence}", AppendOperation(Stream.AUDIT, encode_record(record, keys)))]
     )

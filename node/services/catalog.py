@@ -89,7 +89,9 @@ def publish(
             return latest
         version = latest.version if latest else 0
         if latest is not None and expected is None:
-            raise VersionRequired("the entry exists: say which version you saw", hint=f'send If-Match: "v{version}"')
+            raise VersionRequired(
+                "the entry exists: say which version you saw", hint=f'send If-Match: "v{version}"'
+            )
         if expected is not None and expected != version:
             raise VersionConflict("the entry has another version by now", version=version)
         made = Publication(kind, code, version + 1, text, f"cat.{ULID()}")
@@ -98,7 +100,12 @@ def publish(
 
 
 def import_lines(
-    node: Node, actor: Actor, lines: Iterable[bytes], *, partial: bool, on_commit: Callable[[ImportResult], Sequence[Put]]
+    node: Node,
+    actor: Actor,
+    lines: Iterable[bytes],
+    *,
+    partial: bool,
+    on_commit: Callable[[ImportResult], Sequence[Put]],
 ) -> ImportResult:
     """Publish many entries; entries whose text is the newest already are left alone, so a second run is a no-op.
 
@@ -144,7 +151,8 @@ def _enqueue(
     operations = []
     for group in _groups(made):
         publications = [
-            {"kind": KIND_NUMBERS[one.kind], "code": one.code, "version": one.version, "text": one.text} for one in group
+            {"kind": KIND_NUMBERS[one.kind], "code": one.code, "version": one.version, "text": one.text}
+            for one in group
         ]
         operations.append((group[0].operation_id, call("Catalog", "publish", publications)))
     record(
@@ -187,7 +195,9 @@ def read_entry(node: Node, kind: str, code: str, version: int | None = None) -> 
     if found is None and kind in KIND_NUMBERS and version is None:
         found = _latest(node, kind, code)
     if found is None:
-        raise EntryNotFound("the chain holds no such entry", hint="list entries with `deltaseal catalog list KIND`")
+        raise EntryNotFound(
+            "the chain holds no such entry", hint="list entries with `deltaseal catalog list KIND`"
+        )
     return found
 
 
@@ -205,13 +215,19 @@ def act(node: Node, actor: Actor, kind: str, code: str, verb: str, version: int)
         ops: list[Put] = []
     elif verb == "approve" and not _may_approve(node):
         raise NotReviewer(
-            "this node's key is not a reviewer's", hint="let the council approve with `deltaseal chain approve`"
+            "this node's key is not a reviewer's",
+            hint="let the council approve with `deltaseal chain approve`",
         )
     else:
         operation_id = f"cat.{ULID()}"
         ops = node.outbox.enqueue([(operation_id, call("Catalog", verb, key, entry.version))])
     record(
-        node, ops, actor=actor, action=f"catalog.{verb}", object_id=f"{kind}/{code}@{version}", outcome="accepted"
+        node,
+        ops,
+        actor=actor,
+        action=f"catalog.{verb}",
+        object_id=f"{kind}/{code}@{version}",
+        outcome="accepted",
     )
     node.outbox.wake()
     return operation_id

@@ -58,5 +58,7 @@ def read(node: Node, held: Held, *, first: int = 0, last: int | None = None) -> 
         BlobDamaged, BlobTruncated: stored bytes were altered; nothing altered is yielded.
     """
     if held.file_key is None:
-        raise ContentMissing("only the digest of this document was pushed", hint="ask its agency for the file")
+        raise ContentMissing(
+            "only the digest of this document was pushed", hint="ask its agency for the file"
+        )
     return read_blob(node.store, held.version.blob_id, held.file_key, first=first, last=last)

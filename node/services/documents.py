@@ -18,9 +18,7 @@ from node.services.recording import Actor, record
 from node.services.requests import DocumentAct
 
 
-def revoke(
-    node: Node, actor: Actor, body: DocumentAct, *, on_commit: Callable[[str], Sequence[Put]]
-) -> str:
+def revoke(node: Node, actor: Actor, body: DocumentAct, *, on_commit: Callable[[str], Sequence[Put]]) -> str:
     """Queue the revocation under the document's tag of every live epoch; return the operation's id.
 
     Raises:
@@ -35,12 +33,16 @@ def revoke(
         )
     reason = parse_reason(body.reason_code)
     documents = [
-        keys.domain.to_bytes(2, "big") + keys.epoch.to_bytes(2, "big") + keys.doc_tag(kind.code, body.document_no)
+        keys.domain.to_bytes(2, "big")
+        + keys.epoch.to_bytes(2, "big")
+        + keys.doc_tag(kind.code, body.document_no)
         for keys in node.keyring.all()
         if keys.domain in kind.domains
     ]
     if not documents:
-        raise DomainKeyMissing("this node holds no key of the type's domains", hint="ask the council for the epoch key")
+        raise DomainKeyMissing(
+            "this node holds no key of the type's domains", hint="ask the council for the epoch key"
+        )
     operation_id = f"doc.{ULID()}"
     ops = [*node.outbox.enqueue([(operation_id, document_call(documents, reason))]), *on_commit(operation_id)]
     record(

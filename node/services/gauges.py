@@ -9,13 +9,28 @@ from node.http.metrics import Metrics
 def register_gauges(node: Node, metrics: Metrics) -> None:
     """Register the gauges; each reads memory only."""
     gauges = {
-        "deltaseal_outbox_queued": ("Operations that wait for a transaction.", lambda: node.chain.outbox.queued),
-        "deltaseal_outbox_in_flight": ("Transactions that are not final.", lambda: node.chain.outbox.in_flight),
-        "deltaseal_outbox_oldest_seconds": ("Age of the oldest waiting operation.", lambda: node.chain.outbox.oldest_queued_s),
+        "deltaseal_outbox_queued": (
+            "Operations that wait for a transaction.",
+            lambda: node.outbox.progress().queued,
+        ),
+        "deltaseal_outbox_in_flight": (
+            "Transactions that are not final.",
+            lambda: node.outbox.progress().in_flight,
+        ),
+        "deltaseal_outbox_oldest_seconds": (
+            "Age of the oldest waiting operation.",
+            lambda: node.outbox.progress().oldest_queued_s,
+        ),
         "deltaseal_chain_behind_blocks": ("Blocks between head and index.", lambda: node.chain.behind),
         "deltaseal_chain_head": ("Number of the newest block seen.", lambda: node.chain.head_number),
-        "deltaseal_chain_problem": ("1 while the chain's present state is unknown.", lambda: bool(node.chain.problem)),
-        "deltaseal_chain_head_age_seconds": ("Age of the newest block.", lambda: max(node.clock() - node.chain.head_time, 0)),
+        "deltaseal_chain_problem": (
+            "1 while the chain's present state is unknown.",
+            lambda: bool(node.chain.problem),
+        ),
+        "deltaseal_chain_head_age_seconds": (
+            "Age of the newest block.",
+            lambda: max(node.clock() - node.chain.head_time, 0),
+        ),
     }
     for name, (text, read) in gauges.items():
         metrics.register_gauge(name, text, read)

@@ -125,7 +125,9 @@ def _dates(meta: MaterialMeta, kind: MaterialType) -> tuple[date | None, date | 
         raise MaterialInvalid("a date does not exist", pointer="/issuedOn", reason="date") from None
     for moment in (issued, expires):
         if moment and not date(1970, 1, 2) <= moment <= date(2999, 12, 31):
-            raise MaterialInvalid("a date lies outside 1970-01-02..2999-12-31", pointer="/issuedOn", reason="range")
+            raise MaterialInvalid(
+                "a date lies outside 1970-01-02..2999-12-31", pointer="/issuedOn", reason="range"
+            )
     if issued and expires and expires <= issued:
         raise MaterialInvalid("it would expire before it is issued", pointer="/expiresOn", reason="order")
     if kind.consume_once and not meta.document_no:
@@ -163,7 +165,10 @@ def _held(node: Node, actor: Actor, meta: MaterialMeta, dedupe: str) -> Material
 
 def _same_dates(version: rows.VersionRow, meta: MaterialMeta) -> bool:
     same_file = version.sha256 == meta.sha256
-    return same_file and (version.issued_on, version.expires_on) == (meta.issued_on or "", meta.expires_on or "")
+    return same_file and (version.issued_on, version.expires_on) == (
+        meta.issued_on or "",
+        meta.expires_on or "",
+    )
 
 
 def _draft(
@@ -214,7 +219,10 @@ def _store(
     ops: list[Put | Delete] = []
     if held:
         operations.append(
-            (f"{draft.material_id}.{draft.version}.supersede", claim_call(node, "supersede", held.version, sealed.commitment))
+            (
+                f"{draft.material_id}.{draft.version}.supersede",
+                claim_call(node, "supersede", held.version, sealed.commitment),
+            )
         )
         ops.append(rows.VERSION.put(msgspec.structs.replace(held.version, status="superseded")))
     version = _version_row(node, meta, draft, sealed, received, [name for name, _ in operations])
@@ -321,10 +329,14 @@ def get(node: Node, actor: Actor, material_id: str, version: int | None = None) 
     """
     material = rows.MATERIAL.get(node.store, material_id)
     if material is None or material.agency != actor.agency:
-        raise MaterialNotFound("this agency holds no such material", hint="list its materials with `deltaseal material list`")
+        raise MaterialNotFound(
+            "this agency holds no such material", hint="list its materials with `deltaseal material list`"
+        )
     row = rows.VERSION.get(node.store, material_id, version or material.latest_version)
     if row is None:
-        raise MaterialNotFound("the material has no such version", hint="leave the version out for the newest one")
+        raise MaterialNotFound(
+            "the material has no such version", hint="leave the version out for the newest one"
+        )
     return view_of(node, material, row)
 
 
@@ -379,15 +391,21 @@ def act(
         view = get(node, actor, material_id)
         allowed, target = STATUS_MOVES[verb]
         if view.version.status not in allowed:
-            raise StatusConflict(f"a material that is {view.version.status} cannot be moved by {verb}", status=view.version.status)
-        name = f"{material_id}.{view.version.version}.{verb}.{ULID()}"
+            raise StatusConflict(
+                f"a material that is {view.version.status} cannot be moved by {verb}",
+                status=view.version.status,
+            )
+        name = f"act.{ULID()}"
         changed = msgspec.structs.replace(
             view.version,
             status=target,
             status_reason=REASONS.get(reason, str(reason)),
         )
         after = view_of(node, view.material, changed)
-        ops = [rows.VERSION.put(changed), *node.outbox.enqueue([(name, claim_call(node, verb, changed, reason))])]
+        ops = [
+            rows.VERSION.put(changed),
+            *node.outbox.enqueue([(name, claim_call(node, verb, changed, reason))]),
+        ]
         ops += on_commit(after)
         record(
             node,

@@ -25,7 +25,9 @@ _WORKER = "worker"
 
 def load(node: Node) -> None:
     """Find the reuses that were waiting when the process ended."""
-    node.pending_reuses.update(row.reuse_id for row in rows.REUSE.scan(node.store) if row.state == "consuming")
+    node.pending_reuses.update(
+        row.reuse_id for row in rows.REUSE.scan(node.store) if row.state == "consuming"
+    )
 
 
 def finish_once(node: Node) -> bool:

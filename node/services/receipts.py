@@ -32,7 +32,17 @@ from verifier.receipts import (
 )
 
 # What a bank or notary needs and nothing about the person: the default of `open`.
-DEFAULT_OPENED = ("agency", "documentNo", "expiresOn", "issuedOn", "sha256", "sm3", "size", "typeCode", "version")
+DEFAULT_OPENED = (
+    "agency",
+    "documentNo",
+    "expiresOn",
+    "issuedOn",
+    "sha256",
+    "sm3",
+    "size",
+    "typeCode",
+    "version",
+)
 
 
 def chain_facts(node: Node) -> ChainFacts:
@@ -52,7 +62,9 @@ def make_receipt(node: Node, view: MaterialView, *, opened: Sequence[str] = ()) 
     claim = node.index.claim(Commitment(view.version.commitment))
     final = node.index.final_point()
     if claim is None or final is None or claim.block_number > final.number:
-        raise ReceiptPending("the record is not final yet", hint="ask again in a few seconds, or push with ?wait=final")
+        raise ReceiptPending(
+            "the record is not final yet", hint="ask again in a few seconds, or push with ?wait=final"
+        )
     held = custody.unlock(node, view.version)
     names = tuple(opened) or DEFAULT_OPENED
     unknown = sorted(set(names) - set(held.fields))
@@ -76,7 +88,9 @@ def make_receipt(node: Node, view: MaterialView, *, opened: Sequence[str] = ()) 
 def document_places(node: Node, view: MaterialView, claim: Claim) -> list[tuple[int, MaterialRecord]]:
     """Name the document slots that could hold a revocation: one per issuer member and record with a number."""
     issuers = sorted(node.catalog.issuer_members(view.material.type_code))
-    records = {(record.domain, record.epoch): record for record in claim.records if record.doc_tag != ZERO_TAG}
+    records = {
+        (record.domain, record.epoch): record for record in claim.records if record.doc_tag != ZERO_TAG
+    }
     return [(member, record) for member in issuers for record in records.values()]
 
 

@@ -28,7 +28,14 @@ from anchor.keyvalue import Delete, Put
 from anchor.outbox_rows import AppendOperation
 from anchor.records import ReuseRecord, Stream, encode_record
 from node.context import CHINA, Node
-from node.errors import ContentMissing, DomainKeyMissing, PeerUnavailable, ReleaseBroken, ReleaseRefused, ReuseNotFound
+from node.errors import (
+    ContentMissing,
+    DomainKeyMissing,
+    PeerUnavailable,
+    ReleaseBroken,
+    ReleaseRefused,
+    ReuseNotFound,
+)
 from node.federation.client import request_release
 from node.federation.messages import ReleaseRequest, encode_base64
 from node.services import custody
@@ -57,7 +64,19 @@ from verifier.verdicts import Question, Verdict, VerdictKind, judge, judge_claim
 
 REQUEST_LIFE_S = 120
 # What a reader of the decision may see of the document: nothing that names a person, a case or another agency's file.
-FACTS = ("typeCode", "agency", "documentNo", "issuedOn", "expiresOn", "level", "sha256", "size", "mediaType", "asserted", "version")
+FACTS = (
+    "typeCode",
+    "agency",
+    "documentNo",
+    "issuedOn",
+    "expiresOn",
+    "level",
+    "sha256",
+    "size",
+    "mediaType",
+    "asserted",
+    "version",
+)
 
 
 @dataclass(slots=True)
@@ -113,7 +132,9 @@ def request_reuse(node: Node, actor: Actor, body: ReuseRequest, *, on_commit: On
         raise
 
 
-def gather(node: Node, agency: str, body: ReuseRequest, subject: Subject, commitment: Commitment | None = None) -> Gathered:
+def gather(
+    node: Node, agency: str, body: ReuseRequest, subject: Subject, commitment: Commitment | None = None
+) -> Gathered:
     """Step (1): collect every fact that the checks read, from the catalogue and the index alone."""
     matter = node.catalog.matter(body.matter_code)
     requirement = matter.requirement(body.req_id) if matter else None
@@ -122,7 +143,9 @@ def gather(node: Node, agency: str, body: ReuseRequest, subject: Subject, commit
     member = node.index.member(node.chain.member_id)
     now = node.now()
     consuming = body.consume or bool(requirement and requirement.consume)
-    own = verdict is not None and verdict.claim is not None and verdict.claim.member_id == node.chain.member_id
+    own = (
+        verdict is not None and verdict.claim is not None and verdict.claim.member_id == node.chain.member_id
+    )
     facts = ReuseFacts(
         member_id=node.chain.member_id,
         member_active=member is not None and member.is_active(node.clock()),
@@ -137,7 +160,7 @@ def gather(node: Node, agency: str, body: ReuseRequest, subject: Subject, commit
         deliver=Deliver(body.deliver),
         today=now.astimezone(CHINA).date(),
         verdict=verdict,
-        inclusion=_inclusion(node, verdict.claim) if verdict and verdict.claim else InclusionState.UNCHECKED,
+        inclusion=_inclusion(node, verdict.claim) if verdict.claim else InclusionState.UNCHECKED,
         consume_state=ConsumeState.UNCONFIRMED if consuming else ConsumeState.NOT_NEEDED,
         release_state=ReleaseState.NOT_NEEDED if own or body.deliver == "none" else ReleaseState.WAITING,
     )
@@ -146,15 +169,22 @@ def gather(node: Node, agency: str, body: ReuseRequest, subject: Subject, commit
 
 def _best(
     node: Node, body: ReuseRequest, subject: Subject, types: Sequence[str], commitment: Commitment | None
-) -> tuple[str, Verdict | None]:
+) -> tuple[str, Verdict]:
     """Choose among all claims of all types that the requirement takes: a usable one first, in the types' order."""
     found: list[tuple[str, Verdict]] = []
     for type_code in types:
         question = Question(sha256=None, type_code=type_code, subject=subject, commitment=commitment)
         judged = judge_claims(
-            question, index=node.index, catalog=node.catalog, keys=node.keyring, faults=node.faults(), now=node.now()
+            question,
+            index=node.index,
+            catalog=node.catalog,
+            keys=node.keyring,
+            faults=node.faults(),
+            now=node.now(),
         )
-        found += [(type_code, with_local_acts(node, one)) for one in judged if _is_meant(node, body, type_code, one)]
+        found += [
+            (type_code, with_local_acts(node, one)) for one in judged if _is_meant(node, body, type_code, one)
+        ]
     usable = [pair for pair in found if pair[1].kind is VerdictKind.VALID]
     if usable:
         return usable[0]
@@ -168,7 +198,12 @@ def _nothing_known(node: Node, type_code: str | None, subject: Subject) -> Verdi
     """Judge the absence too: while the chain's state is unknown, "not found" would be a claim."""
     question = Question(sha256=None, type_code=type_code, subject=subject)
     return judge(
-        question, index=node.index, catalog=node.catalog, keys=node.keyring, faults=node.faults(), now=node.now()
+        question,
+        index=node.index,
+        catalog=node.catalog,
+        keys=node.keyring,
+        faults=node.faults(),
+        now=node.now(),
     )
 
 
@@ -199,7 +234,9 @@ def _inclusion(node: Node, claim: Claim) -> InclusionState:
     return InclusionState.PROVED
 
 
-def _obtain(node: Node, actor: Actor, body: ReuseRequest, gathered: Gathered) -> tuple[Gathered, Evidence | None]:
+def _obtain(
+    node: Node, actor: Actor, body: ReuseRequest, gathered: Gathered
+) -> tuple[Gathered, Evidence | None]:
     """Step (3): get fields and bytes from the custodian, or from our own store when we are it."""
     claim = gathered.claim
     if claim.member_id == node.chain.member_id:
@@ -302,7 +339,9 @@ def new_row(
         operation_ids=[],
         state="done",
         blob_id=evidence.blob_id if evidence else "",
-        wrapped_file_key=wrap_key(kek, evidence.file_key, b"reuse\0" + reuse_id.encode()) if held and evidence else b"",
+        wrapped_file_key=wrap_key(kek, evidence.file_key, b"reuse\0" + reuse_id.encode())
+        if held and evidence
+        else b"",
         request_json=msgspec.json.encode(body),
         key_epoch=epoch,
         wrapped_salt=b"",
@@ -313,13 +352,15 @@ def new_row(
 def render_decision(
     node: Node, gathered: Gathered, decision: Decision, evidence: Evidence | None, reuse_id: str
 ) -> bytes:
-    """Render what the caller sees of a decision. Before the right to know is shown, nothing of the document is in it."""
+    """Render what the caller sees: nothing of the document before the right to know of it is shown."""
     granted = decision.outcome is DecisionOutcome.GRANTED
     value: dict[str, Any] = {
         "reuseId": reuse_id,
         "outcome": decision.outcome.value,
         "code": decision.code or None,
-        "checks": [{"code": one.code, "result": one.outcome.value, "detail": one.detail} for one in decision.checks],
+        "checks": [
+            {"code": one.code, "result": one.outcome.value, "detail": one.detail} for one in decision.checks
+        ],
         "explain": {"zh": decision.explain_zh, "en": decision.explain_en},
     }
     if granted:
@@ -447,7 +488,9 @@ def nullifier_of(node: Node, gathered: Gathered, fields: Mapping[str, JsonValue]
     domain = (kind.consume_domain if kind else None) or (kind.domains[0] if kind else 0)
     key = node.keyring.consume_key(domain)
     if key is None:
-        raise DomainKeyMissing("this node has no consume key of the type's domain", hint="ask the council for it")
+        raise DomainKeyMissing(
+            "this node has no consume key of the type's domain", hint="ask the council for it"
+        )
     requirement = matter.requirement(gathered.facts.req_id) if matter else None
     fund = (requirement.fund if requirement else None) or gathered.facts.req_id
     return key.nullifier(gathered.facts.type_code, str(fields.get("documentNo") or ""), fund)
@@ -470,7 +513,13 @@ def _consume(
         gathered = replace(gathered, facts=facts)
         decision = decide(facts)
         return conclude(
-            node, actor, new_row(node, actor, body, gathered, decision, evidence), gathered, decision, evidence, on_commit
+            node,
+            actor,
+            new_row(node, actor, body, gathered, decision, evidence),
+            gathered,
+            decision,
+            evidence,
+            on_commit,
         )
     decision = decide(gathered.facts)
     row = new_row(node, actor, body, gathered, decision, evidence)
@@ -541,5 +590,3 @@ def content(node: Node, row: rows.ReuseRow) -> custody.Held | tuple[rows.ReuseRo
     if version is None or asked.deliver != "bytes":
         raise ContentMissing("this reuse delivered no bytes", hint="ask with deliver: bytes")
     return custody.unlock(node, version)
-
-

@@ -119,7 +119,9 @@ def _subject_tags(draft: Draft, keys: DomainKeys) -> list[Tag]:
     return [keys.subject_tag(subject.id_type, subject.id, draft.kind.code) for subject, _ in draft.subjects]
 
 
-def _record(draft: Draft, commitment: Commitment, keys: DomainKeys, line: int, subject_tag: Tag) -> MaterialRecord:
+def _record(
+    draft: Draft, commitment: Commitment, keys: DomainKeys, line: int, subject_tag: Tag
+) -> MaterialRecord:
     flags = Flag.ASSERTED if draft.asserted else Flag.NONE
     if draft.replaces:
         flags |= Flag.REPLACES

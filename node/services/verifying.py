@@ -35,14 +35,21 @@ def verify(node: Node, request: VerifyRequest) -> Verdict:
         MaterialInvalid: no digest. SubjectInvalid: the subject's id is wrong.
     """
     if request.sha256 is None:
-        raise MaterialInvalid("say which document: sha256, file or receipt", pointer="/sha256", reason="required")
+        raise MaterialInvalid(
+            "say which document: sha256, file or receipt", pointer="/sha256", reason="required"
+        )
     question = Question(
         sha256=bytes.fromhex(request.sha256),
         type_code=request.type_code,
         subject=subject_of(node, request.subject) if request.subject else None,
     )
     verdict = judge(
-        question, index=node.index, catalog=node.catalog, keys=node.keyring, faults=node.faults(), now=node.now()
+        question,
+        index=node.index,
+        catalog=node.catalog,
+        keys=node.keyring,
+        faults=node.faults(),
+        now=node.now(),
     )
     return with_local_acts(node, verdict)
 

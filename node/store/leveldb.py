@@ -515,7 +515,7 @@ def _open_database(path: Path, **options: Any) -> Any:
 
 
 def _require_directory(path: Path) -> None:
-    """Look for CURRENT and the file it names: without CURRENT, LevelDB takes the folder for a new database."""
+    """Look for CURRENT and the file it names: without it, LevelDB takes the folder for a new database."""
     current = path / "CURRENT"
     named = current.read_bytes() if current.is_file() else b""
     manifest = named.decode("ascii", "replace").removesuffix("\n")

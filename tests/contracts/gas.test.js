@@ -3,7 +3,14 @@ import { readFileSync, writeFileSync } from "node:fs";
 
 import { expect } from "chai";
 
-import { MAX_RECORDS, commitmentOf, hex, makeDocument, makeRecords, seededBytes } from "./support/reference.js";
+import {
+  MAX_RECORDS,
+  commitmentOf,
+  hex,
+  makeDocument,
+  makeRecords,
+  seededBytes,
+} from "./support/reference.js";
 import { Id, deployConsortium, ethers, loadFixture, makeProfile, networkHelpers } from "./support/system.js";
 
 const SNAPSHOT = new URL("../../contracts/gas.json", import.meta.url);
@@ -28,7 +35,8 @@ describe("Gas", () => {
 
   async function measure() {
     const costs = { append: {}, revokeDocuments: {}, publish: {}, publishEnvelopes: {} };
-    for (const count of [1, 8, 16, 64, 256, 512]) costs.append[count] = await append(await loadFixture(deployUsedLedger), count);
+    for (const count of [1, 8, 16, 64, 256, 512])
+      costs.append[count] = await append(await loadFixture(deployUsedLedger), count);
 
     const { ledger, members, catalog, signers } = await loadFixture(deployUsedLedger);
     const owner = ledger.connect(signers.owner);
@@ -45,12 +53,17 @@ describe("Gas", () => {
     const nullifier = hex(seededBytes("nullifier", 32));
     costs.consume = await gasOf(owner.consume(nullifier, claim));
     costs.clearConsumption = await gasOf(ledger.clearConsumption(nullifier, 1));
-    for (const [name, kind, length] of [["1 KiB", 3, 1024], ["64 KiB", 3, 65_536]]) {
+    for (const [name, kind, length] of [
+      ["1 KiB", 3, 1024],
+      ["64 KiB", 3, 65_536],
+    ]) {
       const entry = { kind, code: name, version: 1, text: hex(seededBytes(name, length)) };
       costs.publish[name] = await gasOf(catalog.connect(signers.owner).publish([entry]));
     }
     costs.admit = await gasOf(members.admit(99, makeProfile(signers.stranger.address)));
-    costs.publishEnvelopes[1] = await gasOf(members.publishEnvelopes(1, 1, [Id.owner], [hex(seededBytes("envelope", 1200))]));
+    costs.publishEnvelopes[1] = await gasOf(
+      members.publishEnvelopes(1, 1, [Id.owner], [hex(seededBytes("envelope", 1200))]),
+    );
     return costs;
   }
 
@@ -61,8 +74,13 @@ describe("Gas", () => {
   });
 
   it("of a record stays within 3,200 at 256 and 2,960 at 512", async () => {
-    for (const [count, limit] of [[256, 3200], [512, 2960]]) {
-      expect((await append(await loadFixture(deployUsedLedger), count)) / count, `at ${count}`).to.be.at.most(limit);
+    for (const [count, limit] of [
+      [256, 3200],
+      [512, 2960],
+    ]) {
+      expect((await append(await loadFixture(deployUsedLedger), count)) / count, `at ${count}`).to.be.at.most(
+        limit,
+      );
     }
   });
 
@@ -74,16 +92,22 @@ describe("Gas", () => {
         // All bits set: the append reads every subtree of the log and opens a new level.
         const { ledger } = await loadFixture(deployConsortium);
         await networkHelpers.setStorageAt(await ledger.getAddress(), 0, 2 ** bits - 1);
-        expect(await append(system, count, 0), `${count} records after 2^${bits} - 1 batches`).to.be.at.most(limitFor(count));
+        expect(await append(system, count, 0), `${count} records after 2^${bits} - 1 batches`).to.be.at.most(
+          limitFor(count),
+        );
       }
     }
   });
 
   it("of a batch without a zero byte stays within the outbox's limit", async () => {
-    const records = makeRecords("dense", MAX_RECORDS, { domain: 0x0101, epoch: 0x0101, line: 1 }).map((byte) => byte || 1);
+    const records = makeRecords("dense", MAX_RECORDS, { domain: 0x0101, epoch: 0x0101, line: 1 }).map(
+      (byte) => byte || 1,
+    );
     const { ledger, signers } = await loadFixture(deployConsortium);
     await networkHelpers.setStorageAt(await ledger.getAddress(), 0, 2 ** 32 - 1);
-    expect(await gasOf(ledger.connect(signers.owner).append(1, 0, ethers.hexlify(records)))).to.be.at.most(limitFor(MAX_RECORDS));
+    expect(await gasOf(ledger.connect(signers.owner).append(1, 0, ethers.hexlify(records)))).to.be.at.most(
+      limitFor(MAX_RECORDS),
+    );
   });
 
   it("leaves a block of 60 million room for 35 full batches", () => {

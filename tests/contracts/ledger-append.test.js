@@ -1,20 +1,36 @@
 import { expect } from "chai";
 import fc from "fast-check";
 
-import { MAX_RECORDS, RECORD_BYTES, ZERO_HASH, batchHash, batchRoot, be, hex, makeRecords, sha256, treeHash } from "./support/reference.js";
+import {
+  MAX_RECORDS,
+  RECORD_BYTES,
+  ZERO_HASH,
+  batchHash,
+  batchRoot,
+  be,
+  hex,
+  makeRecords,
+  sha256,
+  treeHash,
+} from "./support/reference.js";
 import { Id, deployConsortium, eventOf, loadFixture, slotOf } from "./support/system.js";
 
 describe("Ledger: append", () => {
   let ledger, signers;
   beforeEach(async () => ({ ledger, signers } = await loadFixture(deployConsortium)));
 
-  const append = (account, seq, records, stream = 1) => ledger.connect(account).append(stream, seq, hex(records));
+  const append = (account, seq, records, stream = 1) =>
+    ledger.connect(account).append(stream, seq, hex(records));
 
   it("computes the RFC 6962 root of every size from 1 to 300 and of 512", async () => {
     const sizes = [...Array.from({ length: 300 }, (_, i) => i + 1), 301, 511, MAX_RECORDS];
     for (const [seq, size] of sizes.entries()) {
       const records = makeRecords(`size ${size}`, size);
-      const { root, size: emitted } = await eventOf(ledger, append(signers.owner, seq, records), "BatchAppended");
+      const { root, size: emitted } = await eventOf(
+        ledger,
+        append(signers.owner, seq, records),
+        "BatchAppended",
+      );
       expect(root, `size ${size}`).to.equal(hex(batchRoot(Id.owner, records)));
       expect(emitted).to.equal(BigInt(size));
     }
@@ -25,9 +41,15 @@ describe("Ledger: append", () => {
     for (let id = 0; id < 70; id += 1) {
       const account = id % 3 === 0 ? "other" : "owner";
       const seq = await ledger.nextSeq(Id[account]);
-      const event = await eventOf(ledger, append(signers[account], seq, makeRecords(`log ${id}`, 1 + (id % 9))), "BatchAppended");
+      const event = await eventOf(
+        ledger,
+        append(signers[account], seq, makeRecords(`log ${id}`, 1 + (id % 9))),
+        "BatchAppended",
+      );
       const { memberId, stream, size, time } = event;
-      hashes.push(batchHash({ id, memberId, stream, seq, size, root: Buffer.from(event.root.slice(2), "hex"), time }));
+      hashes.push(
+        batchHash({ id, memberId, stream, seq, size, root: Buffer.from(event.root.slice(2), "hex"), time }),
+      );
       expect(await ledger.batchHash(id)).to.equal(hex(hashes[id]));
       expect(await ledger.logRoot(), `after batch ${id}`).to.equal(hex(treeHash(hashes)));
       expect(await ledger.logSize()).to.equal(BigInt(id + 1));
@@ -44,9 +66,13 @@ describe("Ledger: append", () => {
   });
 
   it("returns the batch id", async () => {
-    expect(await ledger.connect(signers.owner).append.staticCall(1, 0, hex(makeRecords("a", 1)))).to.equal(0n);
+    expect(await ledger.connect(signers.owner).append.staticCall(1, 0, hex(makeRecords("a", 1)))).to.equal(
+      0n,
+    );
     await append(signers.owner, 0, makeRecords("a", 1));
-    expect(await ledger.connect(signers.other).append.staticCall(1, 0, hex(makeRecords("b", 1)))).to.equal(1n);
+    expect(await ledger.connect(signers.other).append.staticCall(1, 0, hex(makeRecords("b", 1)))).to.equal(
+      1n,
+    );
   });
 
   it("binds a leaf to its member: the same records of another member have another root", async () => {
@@ -66,12 +92,19 @@ describe("Ledger: append", () => {
         const original = hex(batchRoot(Id.owner, records));
         const at = place % records.length;
         records[at] ^= 1 << bit;
-        const [domain, epoch, format] = [[32, 2], [34, 2], [37, 1]].map(([from, bytes]) => {
+        const [domain, epoch, format] = [
+          [32, 2],
+          [34, 2],
+          [37, 1],
+        ].map(([from, bytes]) => {
           const start = at - (at % RECORD_BYTES) + from;
           return records.readUIntBE(start, bytes);
         });
         if (domain === 0 || epoch === 0 || format !== 1) {
-          await expect(append(signers.owner, seq, records)).to.be.revertedWithCustomError(ledger, "LedgerRecordMalformed");
+          await expect(append(signers.owner, seq, records)).to.be.revertedWithCustomError(
+            ledger,
+            "LedgerRecordMalformed",
+          );
           return;
         }
         const { root } = await eventOf(ledger, append(signers.owner, seq, records), "BatchAppended");
@@ -131,7 +164,17 @@ describe("Ledger: append", () => {
       });
     }
 
-    for (const length of [0, 1, 95, 97, 191, 768 + 95, MAX_RECORDS * RECORD_BYTES - 1, MAX_RECORDS * RECORD_BYTES + 1, (MAX_RECORDS + 1) * RECORD_BYTES]) {
+    for (const length of [
+      0,
+      1,
+      95,
+      97,
+      191,
+      768 + 95,
+      MAX_RECORDS * RECORD_BYTES - 1,
+      MAX_RECORDS * RECORD_BYTES + 1,
+      (MAX_RECORDS + 1) * RECORD_BYTES,
+    ]) {
       it(`refuses ${length} bytes`, async () => {
         await expect(append(signers.owner, 0, Buffer.alloc(length, 1)))
           .to.be.revertedWithCustomError(ledger, "LedgerRecordsLength")
@@ -140,8 +183,24 @@ describe("Ledger: append", () => {
     }
 
     // Places on both sides of each group of eight, and in what is left over.
-    for (const [size, index] of [[1, 0], [7, 6], [8, 0], [8, 7], [9, 8], [16, 7], [16, 8], [23, 22], [100, 63], [100, 98], [512, 511]]) {
-      for (const [flaw, frame] of [["domain 0", { domain: 0 }], ["epoch 0", { epoch: 0 }], ["another format", { format: 2 }]]) {
+    for (const [size, index] of [
+      [1, 0],
+      [7, 6],
+      [8, 0],
+      [8, 7],
+      [9, 8],
+      [16, 7],
+      [16, 8],
+      [23, 22],
+      [100, 63],
+      [100, 98],
+      [512, 511],
+    ]) {
+      for (const [flaw, frame] of [
+        ["domain 0", { domain: 0 }],
+        ["epoch 0", { epoch: 0 }],
+        ["another format", { format: 2 }],
+      ]) {
         it(`refuses ${flaw} in record ${index} of ${size}`, async () => {
           const records = makeRecords("good", size);
           makeRecords("flawed", 1, frame).copy(records, index * RECORD_BYTES);
@@ -154,8 +213,11 @@ describe("Ledger: append", () => {
 
     it("names the first of several flawed records", async () => {
       const records = makeRecords("good", 30);
-      for (const index of [29, 17, 12]) makeRecords("flawed", 1, { epoch: 0 }).copy(records, index * RECORD_BYTES);
-      await expect(append(signers.owner, 0, records)).to.be.revertedWithCustomError(ledger, "LedgerRecordMalformed").withArgs(12);
+      for (const index of [29, 17, 12])
+        makeRecords("flawed", 1, { epoch: 0 }).copy(records, index * RECORD_BYTES);
+      await expect(append(signers.owner, 0, records))
+        .to.be.revertedWithCustomError(ledger, "LedgerRecordMalformed")
+        .withArgs(12);
     });
 
     it("judges every frame as the specification does", async () => {
@@ -168,21 +230,43 @@ describe("Ledger: append", () => {
         format: fc.constantFrom(0, 1, 2, 3, 4, 0x7f, 0x80, 0x81, 0xfe, 0xff),
       });
       await fc.assert(
-        fc.asyncProperty(fc.integer({ min: 1, max: 3 }), fc.array(frame, { minLength: 1, maxLength: 20 }), async (stream, frames) => {
-          const records = Buffer.concat(frames.map((clear, i) => makeRecords(`f ${i}`, 1, clear)));
-          const flawed = frames.findIndex(({ domain, epoch, format }) => domain === 0 || epoch === 0 || format !== stream);
-          const call = ledger.connect(signers.owner).append.staticCall(stream, 0, hex(records));
-          if (flawed < 0) expect(await call).to.equal(0n);
-          else await expect(call).to.be.revertedWithCustomError(ledger, "LedgerRecordMalformed").withArgs(flawed);
-        }),
+        fc.asyncProperty(
+          fc.integer({ min: 1, max: 3 }),
+          fc.array(frame, { minLength: 1, maxLength: 20 }),
+          async (stream, frames) => {
+            const records = Buffer.concat(frames.map((clear, i) => makeRecords(`f ${i}`, 1, clear)));
+            const flawed = frames.findIndex(
+              ({ domain, epoch, format }) => domain === 0 || epoch === 0 || format !== stream,
+            );
+            const call = ledger.connect(signers.owner).append.staticCall(stream, 0, hex(records));
+            if (flawed < 0) expect(await call).to.equal(0n);
+            else
+              await expect(call)
+                .to.be.revertedWithCustomError(ledger, "LedgerRecordMalformed")
+                .withArgs(flawed);
+          },
+        ),
         { numRuns: 150 },
       );
     });
 
     it("judges a frame right whatever surrounds it", async () => {
       for (const fill of [0x00, 0x01, 0x7f, 0x80, 0xff]) {
-        for (const [domain, epoch, good] of [[1, 1, true], [0x8000, 0x8000, true], [0xffff, 1, true], [0, 0xffff, false], [0xffff, 0, false]]) {
-          const record = Buffer.concat([Buffer.alloc(32, fill), be(domain, 2), be(epoch, 2), be(fill, 1), be(1, 1), Buffer.alloc(58, fill)]);
+        for (const [domain, epoch, good] of [
+          [1, 1, true],
+          [0x8000, 0x8000, true],
+          [0xffff, 1, true],
+          [0, 0xffff, false],
+          [0xffff, 0, false],
+        ]) {
+          const record = Buffer.concat([
+            Buffer.alloc(32, fill),
+            be(domain, 2),
+            be(epoch, 2),
+            be(fill, 1),
+            be(1, 1),
+            Buffer.alloc(58, fill),
+          ]);
           const records = Buffer.concat(Array(9).fill(record));
           const call = ledger.connect(signers.owner).append.staticCall(1, 0, hex(records));
           if (good) expect(await call).to.equal(0n);
@@ -201,6 +285,8 @@ describe("Ledger: append", () => {
   it("agrees with the empty and two-leaf trees of RFC 6962 in its own reference", () => {
     expect(hex(treeHash([]))).to.equal("0xe3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
     const leaves = ["", "00"].map((text) => sha256(Buffer.from([0]), Buffer.from(text, "hex")));
-    expect(hex(treeHash(leaves))).to.equal("0xfac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125");
+    expect(hex(treeHash(leaves))).to.equal(
+      "0xfac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
+    );
   });
 });

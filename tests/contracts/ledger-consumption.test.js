@@ -10,7 +10,8 @@ describe("Ledger: consumption", () => {
   let ledger, signers;
   beforeEach(async () => ({ ledger, signers } = await loadFixture(deployConsortium)));
 
-  const consume = (account, use = USE, nullifier = NULLIFIER) => ledger.connect(account).consume(nullifier, use);
+  const consume = (account, use = USE, nullifier = NULLIFIER) =>
+    ledger.connect(account).consume(nullifier, use);
 
   it("writes who, when and for which use", async () => {
     const response = await consume(signers.owner);
@@ -18,7 +19,9 @@ describe("Ledger: consumption", () => {
     await expect(response).to.emit(ledger, "Consumed").withArgs(NULLIFIER, Id.owner, USE);
     expect(await ledger.consumptionOf(NULLIFIER)).to.deep.equal([USE, BigInt(Id.owner), BigInt(at)]);
     expect(await ledger.consumedUse(NULLIFIER)).to.equal(USE);
-    expect(await ledger.consumedBy(NULLIFIER)).to.equal(hex(Buffer.concat([be(Id.owner, 4), be(at, 8), Buffer.alloc(20)])));
+    expect(await ledger.consumedBy(NULLIFIER)).to.equal(
+      hex(Buffer.concat([be(Id.owner, 4), be(at, 8), Buffer.alloc(20)])),
+    );
   });
 
   it("is no change, and no event, for the same member and use again", async () => {
@@ -36,24 +39,33 @@ describe("Ledger: consumption", () => {
   ]) {
     it(`refuses ${name}`, async () => {
       const at = await timeOf(consume(signers.owner));
-      await expect(consume(signers[caller], use)).to.be.revertedWithCustomError(ledger, "LedgerConsumed").withArgs(NULLIFIER, at);
+      await expect(consume(signers[caller], use))
+        .to.be.revertedWithCustomError(ledger, "LedgerConsumed")
+        .withArgs(NULLIFIER, at);
       expect((await ledger.consumptionOf(NULLIFIER)).use).to.equal(USE);
     });
   }
 
   for (const caller of ["stranger", "council", "suspended", "left"]) {
     it(`not by ${caller}`, async () => {
-      await expect(consume(signers[caller])).to.be.revertedWithCustomError(ledger, "LedgerNotMember").withArgs(signers[caller].address);
+      await expect(consume(signers[caller]))
+        .to.be.revertedWithCustomError(ledger, "LedgerNotMember")
+        .withArgs(signers[caller].address);
     });
   }
 
   it("refuses an empty use, which would read as free", async () => {
-    await expect(consume(signers.owner, ZERO_HASH)).to.be.revertedWithCustomError(ledger, "LedgerUseEmpty").withArgs(NULLIFIER);
+    await expect(consume(signers.owner, ZERO_HASH))
+      .to.be.revertedWithCustomError(ledger, "LedgerUseEmpty")
+      .withArgs(NULLIFIER);
   });
 
   it("keeps nullifiers apart", async () => {
     await consume(signers.owner);
-    await expect(consume(signers.other, OTHER_USE, hex(seededBytes("another", 32)))).to.emit(ledger, "Consumed");
+    await expect(consume(signers.other, OTHER_USE, hex(seededBytes("another", 32)))).to.emit(
+      ledger,
+      "Consumed",
+    );
   });
 
   describe("clearing", () => {
@@ -62,7 +74,9 @@ describe("Ledger: consumption", () => {
       const response = await ledger.clearConsumption(NULLIFIER, 12);
       await expect(response).to.emit(ledger, "ConsumptionCleared").withArgs(NULLIFIER, 12);
       expect(await ledger.consumptionOf(NULLIFIER)).to.deep.equal([ZERO_HASH, 0n, 0n]);
-      expect(await ledger.consumedBy(NULLIFIER)).to.equal(hex(Buffer.concat([be(0, 4), be(await timeOf(response), 8), Buffer.alloc(20)])));
+      expect(await ledger.consumedBy(NULLIFIER)).to.equal(
+        hex(Buffer.concat([be(0, 4), be(await timeOf(response), 8), Buffer.alloc(20)])),
+      );
       await expect(consume(signers.other)).to.emit(ledger, "Consumed").withArgs(NULLIFIER, Id.other, USE);
     });
 
@@ -76,13 +90,18 @@ describe("Ledger: consumption", () => {
     }
 
     it("refuses a nullifier that is free", async () => {
-      await expect(ledger.clearConsumption(NULLIFIER, 1)).to.be.revertedWithCustomError(ledger, "LedgerNotConsumed").withArgs(NULLIFIER);
+      await expect(ledger.clearConsumption(NULLIFIER, 1))
+        .to.be.revertedWithCustomError(ledger, "LedgerNotConsumed")
+        .withArgs(NULLIFIER);
     });
 
     it("refuses to clear twice", async () => {
       await consume(signers.owner);
       await ledger.clearConsumption(NULLIFIER, 1);
-      await expect(ledger.clearConsumption(NULLIFIER, 1)).to.be.revertedWithCustomError(ledger, "LedgerNotConsumed");
+      await expect(ledger.clearConsumption(NULLIFIER, 1)).to.be.revertedWithCustomError(
+        ledger,
+        "LedgerNotConsumed",
+      );
     });
   });
 });

@@ -1,6 +1,16 @@
 import { expect } from "chai";
 
-import { Flag, ZERO_HASH, claimKey, commitmentOf, hex, makeDocument, makeRecords, seededBytes, statusWord } from "./support/reference.js";
+import {
+  Flag,
+  ZERO_HASH,
+  claimKey,
+  commitmentOf,
+  hex,
+  makeDocument,
+  makeRecords,
+  seededBytes,
+  statusWord,
+} from "./support/reference.js";
 import { Id, deployConsortium, ethers, loadFixture, timeOf } from "./support/system.js";
 
 const CLAIM = hex(commitmentOf("claim"));
@@ -34,7 +44,10 @@ describe("Ledger: a new version", () => {
   it("refuses a predecessor or members without code", async () => {
     const members = await first.members();
     const authority = await first.authority();
-    for (const [m, p] of [[signers.stranger.address, ethers.ZeroAddress], [members, signers.stranger.address]]) {
+    for (const [m, p] of [
+      [signers.stranger.address, ethers.ZeroAddress],
+      [members, signers.stranger.address],
+    ]) {
       await expect(ethers.deployContract("Ledger", [authority, m, p]))
         .to.be.revertedWithCustomError(first, "LedgerCodeMissing")
         .withArgs(signers.stranger.address);
@@ -52,14 +65,18 @@ describe("Ledger: a new version", () => {
     it("reads the first version's word through two others", async () => {
       await first.connect(owner).supersede(Id.owner, CLAIM, hex(NEXT));
       expect(await third.statusOf(Id.owner, CLAIM)).to.equal(await first.statusOf(Id.owner, CLAIM));
-      expect(await third.status(hex(claimKey(Id.owner, Buffer.from(CLAIM.slice(2), "hex"))))).to.equal(ZERO_HASH);
+      expect(await third.status(hex(claimKey(Id.owner, Buffer.from(CLAIM.slice(2), "hex"))))).to.equal(
+        ZERO_HASH,
+      );
     });
 
     it("adds flags up; own time and reason win, the inherited successor stays", async () => {
       await first.connect(owner).supersede(Id.owner, CLAIM, hex(NEXT));
       const since = await timeOf(third.connect(owner).revoke(Id.owner, CLAIM, 4));
       const flags = Flag.SUPERSEDED | Flag.REVOKED;
-      expect(await third.statusOf(Id.owner, CLAIM)).to.equal(hex(statusWord({ flags, since, reason: 4, successor: NEXT })));
+      expect(await third.statusOf(Id.owner, CLAIM)).to.equal(
+        hex(statusWord({ flags, since, reason: 4, successor: NEXT })),
+      );
       expect(await flagsOf(second)).to.equal(Flag.SUPERSEDED);
     });
 
@@ -76,13 +93,20 @@ describe("Ledger: a new version", () => {
       const response = await second.connect(owner).resume(Id.owner, CLAIM, 2);
       const seen = hex(statusWord({ flags: Flag.SEEN, since: await timeOf(response), reason: 2 }));
       await expect(response).to.emit(second, "StatusChanged").withArgs(Id.owner, CLAIM, seen);
-      expect([await flagsOf(first), await flagsOf(second), await flagsOf(third)]).to.deep.equal([Flag.SUSPENDED, 0, 0]);
+      expect([await flagsOf(first), await flagsOf(second), await flagsOf(third)]).to.deep.equal([
+        Flag.SUSPENDED,
+        0,
+        0,
+      ]);
     });
 
     it("can suspend and resume again after that", async () => {
       await first.connect(owner).suspend(Id.owner, CLAIM, 1);
       await second.connect(owner).resume(Id.owner, CLAIM, 2);
-      await expect(second.connect(owner).resume(Id.owner, CLAIM, 3)).to.be.revertedWithCustomError(second, "LedgerStatusUnchanged");
+      await expect(second.connect(owner).resume(Id.owner, CLAIM, 3)).to.be.revertedWithCustomError(
+        second,
+        "LedgerStatusUnchanged",
+      );
       await second.connect(owner).suspend(Id.owner, CLAIM, 3);
       expect(await flagsOf(third)).to.equal(Flag.SUSPENDED);
       await second.connect(owner).resume(Id.owner, CLAIM, 4);
@@ -115,7 +139,10 @@ describe("Ledger: a new version", () => {
       await first.connect(signers.issuer).revokeDocuments([document], 1);
       const word = await first.documentStatusOf(Id.issuer, document);
       expect(await third.documentStatusOf(Id.issuer, document)).to.equal(word);
-      await expect(third.connect(signers.issuer).revokeDocuments([document], 2)).not.to.emit(third, "DocumentRevoked");
+      await expect(third.connect(signers.issuer).revokeDocuments([document], 2)).not.to.emit(
+        third,
+        "DocumentRevoked",
+      );
       expect(await third.documentStatusOf(Id.issuer, document)).to.equal(word);
     });
   });

@@ -1,11 +1,35 @@
 import { expect } from "chai";
 
-import { Flag, ZERO_HASH, claimKey, commitmentOf, documentKey, hex, makeDocument, makeRecords, statusWord } from "./support/reference.js";
-import { Id, deployConsortium, ethers, eventOf, loadFixture, makeProfile, time, timeOf } from "./support/system.js";
+import {
+  Flag,
+  ZERO_HASH,
+  claimKey,
+  commitmentOf,
+  documentKey,
+  hex,
+  makeDocument,
+  makeRecords,
+  statusWord,
+} from "./support/reference.js";
+import {
+  Id,
+  deployConsortium,
+  ethers,
+  eventOf,
+  loadFixture,
+  makeProfile,
+  time,
+  timeOf,
+} from "./support/system.js";
 
 const CLAIM = commitmentOf("claim");
 const NEXT = commitmentOf("next");
-const FLAG_OF = { revoke: Flag.REVOKED, suspend: Flag.SUSPENDED, erase: Flag.ERASED, supersede: Flag.SUPERSEDED };
+const FLAG_OF = {
+  revoke: Flag.REVOKED,
+  suspend: Flag.SUSPENDED,
+  erase: Flag.ERASED,
+  supersede: Flag.SUPERSEDED,
+};
 
 describe("Ledger: status of claims", () => {
   let ledger, members, authority, signers;
@@ -18,8 +42,24 @@ describe("Ledger: status of claims", () => {
 
   describe("who may mark a claim", () => {
     const OWNERS = {
-      owner: { owner: true, successor: true, other: false, observer: false, suspended: false, left: false, council: false, stranger: false },
-      suspended: { council: true, suspended: false, owner: false, successor: false, other: false, stranger: false },
+      owner: {
+        owner: true,
+        successor: true,
+        other: false,
+        observer: false,
+        suspended: false,
+        left: false,
+        council: false,
+        stranger: false,
+      },
+      suspended: {
+        council: true,
+        suspended: false,
+        owner: false,
+        successor: false,
+        other: false,
+        stranger: false,
+      },
       left: { left: false, council: false, other: false, stranger: false },
       observer: { observer: true, other: false, council: false },
     };
@@ -27,7 +67,8 @@ describe("Ledger: status of claims", () => {
       for (const [caller, allowed] of Object.entries(callers)) {
         for (const act of ["revoke", "suspend", "erase", "supersede", "resume"]) {
           it(`${caller} ${allowed ? "may" : "may not"} ${act} a claim of ${target}`, async () => {
-            if (act === "resume" && target !== "left") await mark("suspend", signers[target === "suspended" ? "council" : target], Id[target]);
+            if (act === "resume" && target !== "left")
+              await mark("suspend", signers[target === "suspended" ? "council" : target], Id[target]);
             const call = mark(act, signers[caller], Id[target]);
             if (allowed) await expect(call).to.emit(ledger, "StatusChanged");
             else {
@@ -43,7 +84,10 @@ describe("Ledger: status of claims", () => {
     for (const memberId of [0, 999]) {
       for (const caller of ["stranger", "council", "owner", "suspended", "left"]) {
         it(`nobody marks a claim of member ${memberId}: not ${caller}`, async () => {
-          await expect(mark("revoke", signers[caller], memberId)).to.be.revertedWithCustomError(ledger, "LedgerNotOwner");
+          await expect(mark("revoke", signers[caller], memberId)).to.be.revertedWithCustomError(
+            ledger,
+            "LedgerNotOwner",
+          );
         });
       }
     }
@@ -53,17 +97,26 @@ describe("Ledger: status of claims", () => {
       const commitment = records.subarray(0, 32);
       await ledger.connect(signers.owner).append(1, 0, hex(records));
       await ledger.connect(signers.other).append(1, 0, hex(records));
-      await expect(mark("revoke", signers.other, Id.owner, { commitment })).to.be.revertedWithCustomError(ledger, "LedgerNotOwner");
+      await expect(mark("revoke", signers.other, Id.owner, { commitment })).to.be.revertedWithCustomError(
+        ledger,
+        "LedgerNotOwner",
+      );
       await mark("revoke", signers.other, Id.other, { commitment });
       expect(await ledger.statusOf(Id.owner, hex(commitment))).to.equal(ZERO_HASH);
     });
 
     it("a successor loses the right with its name or its membership", async () => {
       await members.suspend(Id.successor);
-      await expect(mark("revoke", signers.successor, Id.owner)).to.be.revertedWithCustomError(ledger, "LedgerNotOwner");
+      await expect(mark("revoke", signers.successor, Id.owner)).to.be.revertedWithCustomError(
+        ledger,
+        "LedgerNotOwner",
+      );
       await members.reinstate(Id.successor);
       await members.nameSuccessor(Id.owner, 0);
-      await expect(mark("revoke", signers.successor, Id.owner)).to.be.revertedWithCustomError(ledger, "LedgerNotOwner");
+      await expect(mark("revoke", signers.successor, Id.owner)).to.be.revertedWithCustomError(
+        ledger,
+        "LedgerNotOwner",
+      );
     });
 
     it("a successor acts for a member that has left", async () => {
@@ -73,7 +126,10 @@ describe("Ledger: status of claims", () => {
 
     it("a rotated account speaks no more, the new one does", async () => {
       await members.rotateAccount(Id.owner, signers.stranger.address);
-      await expect(mark("revoke", signers.owner, Id.owner)).to.be.revertedWithCustomError(ledger, "LedgerNotOwner");
+      await expect(mark("revoke", signers.owner, Id.owner)).to.be.revertedWithCustomError(
+        ledger,
+        "LedgerNotOwner",
+      );
       await expect(mark("revoke", signers.stranger, Id.owner)).to.emit(ledger, "StatusChanged");
     });
 
@@ -82,14 +138,20 @@ describe("Ledger: status of claims", () => {
       await members.admit(50, makeProfile(signers.stranger.address, { validUntil }));
       await mark("suspend", signers.stranger, 50);
       await time.increaseTo(validUntil);
-      await expect(mark("resume", signers.stranger, 50)).to.be.revertedWithCustomError(ledger, "LedgerNotOwner");
+      await expect(mark("resume", signers.stranger, 50)).to.be.revertedWithCustomError(
+        ledger,
+        "LedgerNotOwner",
+      );
     });
 
     it("the council's act for a suspended member can be given to a role", async () => {
       const role = 9n;
       await authority.setTargetFunctionRole(ledger, [ledger.interface.getFunction("revoke").selector], role);
       await authority.grantRole(role, signers.reviewer, 0);
-      await expect(mark("revoke", signers.council, Id.suspended)).to.be.revertedWithCustomError(ledger, "LedgerNotOwner");
+      await expect(mark("revoke", signers.council, Id.suspended)).to.be.revertedWithCustomError(
+        ledger,
+        "LedgerNotOwner",
+      );
       await expect(mark("revoke", signers.reviewer, Id.suspended)).to.emit(ledger, "StatusChanged");
     });
   });
@@ -99,7 +161,11 @@ describe("Ledger: status of claims", () => {
       it(`${act}: flag, block time, reason and successor, in slot and event alike`, async () => {
         const response = await mark(act, signers.owner, Id.owner, { reason: 0xbeef });
         const since = await timeOf(response);
-        const word = statusWord(act === "supersede" ? { flags: flag, since, successor: NEXT } : { flags: flag, since, reason: 0xbeef });
+        const word = statusWord(
+          act === "supersede"
+            ? { flags: flag, since, successor: NEXT }
+            : { flags: flag, since, reason: 0xbeef },
+        );
         await expect(response).to.emit(ledger, "StatusChanged").withArgs(Id.owner, hex(CLAIM), hex(word));
         expect(await ledger.status(hex(claimKey(Id.owner, CLAIM)))).to.equal(hex(word));
         expect(await ledger.statusOf(Id.owner, hex(CLAIM))).to.equal(hex(word));
@@ -109,7 +175,9 @@ describe("Ledger: status of claims", () => {
     it("flags add up and the successor stays", async () => {
       for (const act of ["suspend", "supersede", "erase", "revoke"]) await mark(act, signers.owner, Id.owner);
       const word = await ledger.statusOf(Id.owner, hex(CLAIM));
-      expect(Number(BigInt(word) >> 248n)).to.equal(Flag.REVOKED | Flag.SUPERSEDED | Flag.ERASED | Flag.SUSPENDED);
+      expect(Number(BigInt(word) >> 248n)).to.equal(
+        Flag.REVOKED | Flag.SUPERSEDED | Flag.ERASED | Flag.SUSPENDED,
+      );
       expect(word.slice(-48)).to.equal(hex(NEXT).slice(2, 50));
     });
 
@@ -168,7 +236,10 @@ describe("Ledger: status of claims", () => {
 
     it("a member as its own nobody: an unset successor is not the caller without membership", async () => {
       await members.nameSuccessor(Id.owner, 0);
-      await expect(mark("revoke", signers.stranger, Id.owner)).to.be.revertedWithCustomError(ledger, "LedgerNotOwner");
+      await expect(mark("revoke", signers.stranger, Id.owner)).to.be.revertedWithCustomError(
+        ledger,
+        "LedgerNotOwner",
+      );
     });
   });
 });
@@ -178,7 +249,8 @@ describe("Ledger: status of documents", () => {
   beforeEach(async () => ({ ledger, signers } = await loadFixture(deployConsortium)));
 
   const [FIRST, SECOND] = ["first", "second"].map((label) => makeDocument(label));
-  const revoke = (account, documents, reason = 5) => ledger.connect(account).revokeDocuments(documents.map(hex), reason);
+  const revoke = (account, documents, reason = 5) =>
+    ledger.connect(account).revokeDocuments(documents.map(hex), reason);
 
   it("writes one word for each document under the caller's member id", async () => {
     const response = await revoke(signers.issuer, [FIRST, SECOND]);
@@ -198,7 +270,11 @@ describe("Ledger: status of documents", () => {
   it("passes over what is revoked already, and keeps its first time", async () => {
     await revoke(signers.issuer, [FIRST]);
     const word = await ledger.documentStatusOf(Id.issuer, hex(FIRST));
-    const { document } = await eventOf(ledger, revoke(signers.issuer, [FIRST, SECOND, SECOND], 6), "DocumentRevoked");
+    const { document } = await eventOf(
+      ledger,
+      revoke(signers.issuer, [FIRST, SECOND, SECOND], 6),
+      "DocumentRevoked",
+    );
     expect(document).to.equal(hex(SECOND));
     expect(await ledger.documentStatusOf(Id.issuer, hex(FIRST))).to.equal(word);
   });
@@ -214,7 +290,9 @@ describe("Ledger: status of documents", () => {
   for (const count of [0, 65]) {
     it(`not ${count} documents`, async () => {
       const documents = Array.from({ length: count }, (_, i) => makeDocument(`d ${i}`));
-      await expect(revoke(signers.issuer, documents)).to.be.revertedWithCustomError(ledger, "LedgerDocumentsCount").withArgs(count);
+      await expect(revoke(signers.issuer, documents))
+        .to.be.revertedWithCustomError(ledger, "LedgerDocumentsCount")
+        .withArgs(count);
     });
   }
 
@@ -227,10 +305,15 @@ describe("Ledger: status of documents", () => {
   for (const [name, document] of [
     ["domain 0", makeDocument("x", { domain: 0 })],
     ["epoch 0", makeDocument("x", { epoch: 0 })],
-    ["an empty tag, which would hit every record without a number", Buffer.concat([Buffer.from("00010001", "hex"), Buffer.alloc(16)])],
+    [
+      "an empty tag, which would hit every record without a number",
+      Buffer.concat([Buffer.from("00010001", "hex"), Buffer.alloc(16)]),
+    ],
   ]) {
     it(`not a document with ${name}, and nothing beside it`, async () => {
-      await expect(revoke(signers.issuer, [FIRST, document])).to.be.revertedWithCustomError(ledger, "LedgerDocumentMalformed").withArgs(1);
+      await expect(revoke(signers.issuer, [FIRST, document]))
+        .to.be.revertedWithCustomError(ledger, "LedgerDocumentMalformed")
+        .withArgs(1);
       expect(await ledger.documentStatusOf(Id.issuer, hex(FIRST))).to.equal(ZERO_HASH);
     });
   }
@@ -238,7 +321,9 @@ describe("Ledger: status of documents", () => {
   it("tells documents apart by domain and epoch", async () => {
     await revoke(signers.issuer, [FIRST]);
     for (const frame of [{ domain: 2 }, { epoch: 2 }]) {
-      expect(await ledger.documentStatusOf(Id.issuer, hex(makeDocument("first", frame)))).to.equal(ethers.ZeroHash);
+      expect(await ledger.documentStatusOf(Id.issuer, hex(makeDocument("first", frame)))).to.equal(
+        ethers.ZeroHash,
+      );
     }
   });
 });

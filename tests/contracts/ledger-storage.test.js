@@ -3,16 +3,40 @@ import { readFileSync } from "node:fs";
 
 import { expect } from "chai";
 
-import { batchHash, claimKey, commitmentOf, documentKey, hex, makeDocument, makeRecords, seededBytes, treeHash, unhex } from "./support/reference.js";
+import {
+  batchHash,
+  claimKey,
+  commitmentOf,
+  documentKey,
+  hex,
+  makeDocument,
+  makeRecords,
+  seededBytes,
+  treeHash,
+  unhex,
+} from "./support/reference.js";
 import { Id, deployConsortium, ethers, eventOf, loadFixture, mappingSlot, slotOf } from "./support/system.js";
 
-const SLOTS = { logSize: 0, logRoot: 1, batchHash: 2, status: 3, documentStatus: 4, consumedUse: 5, consumedBy: 6, nextSeq: 7, frontier: 8, _authority: 72 };
+const SLOTS = {
+  logSize: 0,
+  logRoot: 1,
+  batchHash: 2,
+  status: 3,
+  documentStatus: 4,
+  consumedUse: 5,
+  consumedBy: 6,
+  nextSeq: 7,
+  frontier: 8,
+  _authority: 72,
+};
 
 describe("Ledger: storage", () => {
   const read = (path) => readFileSync(new URL(`../../${path}`, import.meta.url), "utf8");
 
   it("has the slots of contracts/layout.json", () => {
-    const layout = Object.fromEntries(JSON.parse(read("contracts/layout.json")).Ledger.map(({ label, slot }) => [label, slot]));
+    const layout = Object.fromEntries(
+      JSON.parse(read("contracts/layout.json")).Ledger.map(({ label, slot }) => [label, slot]),
+    );
     for (const [label, slot] of Object.entries(SLOTS)) expect(layout[label], label).to.equal(slot);
   });
 
@@ -34,7 +58,8 @@ describe("Ledger: storage", () => {
     }
     expect(BigInt(await slotOf(ledger, SLOTS.logSize))).to.equal(7n);
     expect(await slotOf(ledger, SLOTS.logRoot)).to.equal(hex(treeHash(hashes)));
-    for (const [id, hash] of hashes.entries()) expect(await slotOf(ledger, mappingSlot(id, SLOTS.batchHash))).to.equal(hex(hash));
+    for (const [id, hash] of hashes.entries())
+      expect(await slotOf(ledger, mappingSlot(id, SLOTS.batchHash))).to.equal(hex(hash));
     expect(BigInt(await slotOf(ledger, mappingSlot(Id.owner, SLOTS.nextSeq)))).to.equal(7n);
     // 7 = 4 + 2 + 1 batches; level 0 is the last batch itself and is not kept a second time.
     expect(await slotOf(ledger, SLOTS.frontier)).to.equal(ethers.ZeroHash);
@@ -54,7 +79,11 @@ describe("Ledger: storage", () => {
     await as.consume(nullifier, hex(commitment));
     const expected = [
       [hex(claimKey(Id.owner, commitment)), SLOTS.status, await ledger.statusOf(Id.owner, hex(commitment))],
-      [hex(documentKey(Id.owner, document)), SLOTS.documentStatus, await ledger.documentStatusOf(Id.owner, hex(document))],
+      [
+        hex(documentKey(Id.owner, document)),
+        SLOTS.documentStatus,
+        await ledger.documentStatusOf(Id.owner, hex(document)),
+      ],
       [nullifier, SLOTS.consumedUse, hex(commitment)],
       [nullifier, SLOTS.consumedBy, await ledger.consumedBy(nullifier)],
     ];
@@ -66,6 +95,8 @@ describe("Ledger: storage", () => {
 
   it("keeps the authority after its own slots", async () => {
     const { ledger, authority } = await loadFixture(deployConsortium);
-    expect(ethers.getAddress(ethers.dataSlice(await slotOf(ledger, SLOTS._authority), 12))).to.equal(await authority.getAddress());
+    expect(ethers.getAddress(ethers.dataSlice(await slotOf(ledger, SLOTS._authority), 12))).to.equal(
+      await authority.getAddress(),
+    );
   });
 });

@@ -47,8 +47,21 @@ function logCase() {
     const stream = 1 + (id % 3);
     const seq = seqs.get(memberId) ?? 0;
     seqs.set(memberId, seq + 1);
-    const records = makeRecords(`vector ${id}`, size, { domain: 1 + id, epoch: 1 + (id % 2), line: id, format: stream });
-    const entry = { id, memberId, stream, seq, size, root: batchRoot(memberId, records), time: START + 60 * id };
+    const records = makeRecords(`vector ${id}`, size, {
+      domain: 1 + id,
+      epoch: 1 + (id % 2),
+      line: id,
+      format: stream,
+    });
+    const entry = {
+      id,
+      memberId,
+      stream,
+      seq,
+      size,
+      root: batchRoot(memberId, records),
+      time: START + 60 * id,
+    };
     hashes.push(batchHash(entry));
     batches.push({ memberId, stream, seq, time: entry.time, records: plain(records) });
     expected.push({
@@ -68,17 +81,52 @@ function keyCases() {
   const nullifier = seededBytes("nullifier vector", 32);
   const catalog = catalogKey(8, "事项-001");
   return [
-    ["claim", "ledger.claim", { memberId: MEMBER, commitment: plain(commitment) }, claimKey(MEMBER, commitment), 3],
-    ["claim of the highest member id", "ledger.claim", { memberId: 2 ** 32 - 1, commitment: plain(commitment) }, claimKey(2 ** 32 - 1, commitment), 3],
-    ["document", "ledger.document", { memberId: MEMBER, document: plain(document) }, documentKey(MEMBER, document), 4],
+    [
+      "claim",
+      "ledger.claim",
+      { memberId: MEMBER, commitment: plain(commitment) },
+      claimKey(MEMBER, commitment),
+      3,
+    ],
+    [
+      "claim of the highest member id",
+      "ledger.claim",
+      { memberId: 2 ** 32 - 1, commitment: plain(commitment) },
+      claimKey(2 ** 32 - 1, commitment),
+      3,
+    ],
+    [
+      "document",
+      "ledger.document",
+      { memberId: MEMBER, document: plain(document) },
+      documentKey(MEMBER, document),
+      4,
+    ],
     ["use of a nullifier", "ledger.consumedUse", { nullifier: plain(nullifier) }, nullifier, 5],
     ["consumer of a nullifier", "ledger.consumedBy", { nullifier: plain(nullifier) }, nullifier, 6],
     ["batch", "ledger.batch", { id: 41 }, be(41, 32), 2],
     ["next sequence number", "ledger.nextSeq", { memberId: MEMBER }, be(MEMBER, 32), 7],
     ["head of a catalogue entry", "catalog.head", { kind: 8, code: "事项-001" }, catalog, 1],
-    ["digest of a catalogue version", "catalog.digest", { kind: 8, code: "事项-001", version: 2 }, catalogVersionKey(catalog, 2), 2],
-    ["state of a catalogue version", "catalog.state", { kind: 8, code: "事项-001", version: 2 }, catalogVersionKey(catalog, 2), 3],
-  ].map(([name, operation, input, key, slot]) => ({ name, operation, input, expected: { key: plain(key), slot: slotOf(key, slot) } }));
+    [
+      "digest of a catalogue version",
+      "catalog.digest",
+      { kind: 8, code: "事项-001", version: 2 },
+      catalogVersionKey(catalog, 2),
+      2,
+    ],
+    [
+      "state of a catalogue version",
+      "catalog.state",
+      { kind: 8, code: "事项-001", version: 2 },
+      catalogVersionKey(catalog, 2),
+      3,
+    ],
+  ].map(([name, operation, input, key, slot]) => ({
+    name,
+    operation,
+    input,
+    expected: { key: plain(key), slot: slotOf(key, slot) },
+  }));
 }
 
 function statusCases() {
@@ -93,7 +141,12 @@ function statusCases() {
     ["resumed over the predecessor's suspension", { flags: Flag.SEEN, since, reason: 2 }],
     ["every flag", { flags: 0x8f, since: 2 ** 40 - 1, reason: 0xffff, successor }],
   ].map(([name, word]) => {
-    const input = { flags: word.flags, since: word.since, reason: word.reason ?? 0, successor: plain(word.successor ?? Buffer.alloc(24)) };
+    const input = {
+      flags: word.flags,
+      since: word.since,
+      reason: word.reason ?? 0,
+      successor: plain(word.successor ?? Buffer.alloc(24)),
+    };
     return { name, operation: "ledger.status", input, expected: plain(statusWord(word)) };
   });
 }
@@ -135,8 +188,18 @@ function rejectCases() {
     append("one byte short", { records: plain(good.subarray(0, 95)) }, "LedgerRecordsLength", [95]),
     append("one byte long", { records: plain(good.subarray(0, 97)) }, "LedgerRecordsLength", [97]),
     append("domain 0 first", { records: flawed(0, { domain: 0 }) }, "LedgerRecordMalformed", [0]),
-    append("domain 0 at the end of a group of eight", { records: flawed(7, { domain: 0 }) }, "LedgerRecordMalformed", [7]),
-    append("epoch 0 after a group of eight", { records: flawed(8, { epoch: 0 }) }, "LedgerRecordMalformed", [8]),
+    append(
+      "domain 0 at the end of a group of eight",
+      { records: flawed(7, { domain: 0 }) },
+      "LedgerRecordMalformed",
+      [7],
+    ),
+    append(
+      "epoch 0 after a group of eight",
+      { records: flawed(8, { epoch: 0 }) },
+      "LedgerRecordMalformed",
+      [8],
+    ),
     append("format of another stream", { records: flawed(4, { format: 2 }) }, "LedgerRecordMalformed", [4]),
     append("records of another stream", { stream: 2 }, "LedgerRecordMalformed", [0]),
     append("format 0", { records: flawed(1, { format: 0 }) }, "LedgerRecordMalformed", [1]),

@@ -1,4 +1,4 @@
-"""The committed artifacts are what the sources compile to, load from the package, and name themselves when stale."""
+"""The committed artifacts are what the sources compile to, and load from the package."""
 
 import dataclasses
 import subprocess
@@ -51,10 +51,21 @@ def test_a_missing_compiler_is_an_error_with_its_cause(
     assert capsys.readouterr().err.startswith("error: ")
 
 
-def test_a_warning_in_our_sources_fails_the_build(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "ACCEPTED_WARNINGS", frozenset())
-    with pytest.raises(build.BuildError, match='"at" will be promoted'):
-        build.build()
+@pytest.mark.parametrize(
+    ("file", "code", "accepted"),
+    [
+        ("contracts/Ledger.sol", "2072", False),
+        ("contracts/Directory.sol", "6335", True),
+        ("@openzeppelin/contracts/utils/Context.sol", "2072", True),
+    ],
+)
+def test_a_warning_in_our_sources_fails_the_build(file: str, code: str, accepted: bool) -> None:
+    finding = {"sourceLocation": {"file": file}, "errorCode": code, "formattedMessage": "Warning: unused"}
+    if accepted:
+        build._refuse_warnings([finding])
+    else:
+        with pytest.raises(build.BuildError, match="unused"):
+            build._refuse_warnings([finding])
 
 
 def test_an_unreadable_source_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,16 @@ import { expect } from "chai";
 
 import { FOLDER, makeVectors } from "./make-vectors.js";
 import { Flag, commitmentOf, hex, makeRecords } from "./support/reference.js";
-import { deploySystem, ethers, eventOf, loadFixture, makeProfile, mappingSlot, slotOf, time } from "./support/system.js";
+import {
+  deploySystem,
+  ethers,
+  eventOf,
+  loadFixture,
+  makeProfile,
+  mappingSlot,
+  slotOf,
+  time,
+} from "./support/system.js";
 
 const MEMBER = 7;
 const with0x = (value) => (typeof value === "string" ? `0x${value}` : value);
@@ -34,7 +43,11 @@ describe("Vectors of the ledger", () => {
       for (const [id, batch] of input.entries()) {
         await time.setNextBlockTimestamp(batch.time);
         const account = batch.memberId === MEMBER ? signers.owner : signers.other;
-        const event = await eventOf(ledger, ledger.connect(account).append(batch.stream, batch.seq, with0x(batch.records)), "BatchAppended");
+        const event = await eventOf(
+          ledger,
+          ledger.connect(account).append(batch.stream, batch.seq, with0x(batch.records)),
+          "BatchAppended",
+        );
         expect(event.root).to.equal(with0x(expected[id].root));
         expect(event.time).to.equal(BigInt(batch.time));
         expect(await ledger.batchHash(id)).to.equal(with0x(expected[id].batchHash));
@@ -48,7 +61,9 @@ describe("Vectors of the ledger", () => {
     const writes = {
       "ledger.claim": async ({ members, ledger, signers }, { memberId, commitment }) => {
         if (memberId !== MEMBER) await members.admit(memberId, makeProfile(signers.issuer.address));
-        await ledger.connect(memberId === MEMBER ? signers.owner : signers.issuer).revoke(memberId, with0x(commitment), 1);
+        await ledger
+          .connect(memberId === MEMBER ? signers.owner : signers.issuer)
+          .revoke(memberId, with0x(commitment), 1);
         return ledger;
       },
       "ledger.document": async ({ ledger, signers }, { document }) => {
@@ -60,7 +75,8 @@ describe("Vectors of the ledger", () => {
         return ledger;
       },
       "ledger.batch": async ({ ledger, signers }, { id }) => {
-        for (let seq = 0; seq <= id; seq += 1) await ledger.connect(signers.owner).append(1, seq, hex(makeRecords(`b ${seq}`, 1)));
+        for (let seq = 0; seq <= id; seq += 1)
+          await ledger.connect(signers.owner).append(1, seq, hex(makeRecords(`b ${seq}`, 1)));
         return ledger;
       },
       "ledger.nextSeq": async ({ ledger, signers }) => {
@@ -87,15 +103,34 @@ describe("Vectors of the ledger", () => {
 
     it("each slot is keccak-256 of key and mapping slot", () => {
       for (const { operation, expected } of casesOf("accept.json").filter(({ expected: { slot } }) => slot)) {
-        const slots = { claim: 3, document: 4, consumedUse: 5, consumedBy: 6, batch: 2, nextSeq: 7, head: 1, digest: 2, state: 3 };
-        expect(with0x(expected.slot)).to.equal(mappingSlot(with0x(expected.key), slots[operation.split(".")[1]]));
+        const slots = {
+          claim: 3,
+          document: 4,
+          consumedUse: 5,
+          consumedBy: 6,
+          batch: 2,
+          nextSeq: 7,
+          head: 1,
+          digest: 2,
+          state: 3,
+        };
+        expect(with0x(expected.slot)).to.equal(
+          mappingSlot(with0x(expected.key), slots[operation.split(".")[1]]),
+        );
       }
     });
   });
 
   describe("status words", () => {
-    const acts = [[Flag.SUSPENDED, "suspend"], [Flag.SUPERSEDED, "supersede"], [Flag.ERASED, "erase"], [Flag.REVOKED, "revoke"]];
-    for (const { name, input, expected } of accept("ledger.status").filter(({ input: { flags } }) => flags !== 0 && flags < 0x80)) {
+    const acts = [
+      [Flag.SUSPENDED, "suspend"],
+      [Flag.SUPERSEDED, "supersede"],
+      [Flag.ERASED, "erase"],
+      [Flag.REVOKED, "revoke"],
+    ];
+    for (const { name, input, expected } of accept("ledger.status").filter(
+      ({ input: { flags } }) => flags !== 0 && flags < 0x80,
+    )) {
       it(name, async () => {
         const { ledger, signers } = await loadFixture(deployVectorMembers);
         const claim = hex(commitmentOf("claim"));
@@ -113,7 +148,8 @@ describe("Vectors of the ledger", () => {
   describe("rejects", () => {
     const calls = {
       "ledger.append": (as, { stream, seq, records }) => as.append(stream, seq, with0x(records)),
-      "ledger.supersede": (as, { commitment, successor }) => as.supersede(MEMBER, with0x(commitment), with0x(successor)),
+      "ledger.supersede": (as, { commitment, successor }) =>
+        as.supersede(MEMBER, with0x(commitment), with0x(successor)),
       "ledger.revokeDocument": (as, { document }) => as.revokeDocuments([with0x(document)], 1),
     };
     for (const { name, operation, input, error, values } of casesOf("reject.json")) {
@@ -130,6 +166,9 @@ describe("Vectors of the ledger", () => {
 
   it("accept what the rejects are one step away from", async () => {
     const { ledger, signers } = await loadFixture(deployVectorMembers);
-    await expect(ledger.connect(signers.owner).append(1, 0, hex(makeRecords("reject", 9)))).to.emit(ledger, "BatchAppended");
+    await expect(ledger.connect(signers.owner).append(1, 0, hex(makeRecords("reject", 9)))).to.emit(
+      ledger,
+      "BatchAppended",
+    );
   });
 });

@@ -12,8 +12,8 @@ import pytest
 
 from cli.client import NodeClient
 from cli.demo import catalogue, people
+from cli.demo.network import missing_for_readiness
 from cli.demo.parts import Part
-from cli.errors import ApiProblem, NodeUnreachable
 from tests.e2e.demo_process import KeptDemo, alive
 
 
@@ -32,16 +32,7 @@ def start_again(node: dict[str, Any], logs: Path) -> Part:
     part = Part(node["name"].lower() + "-again", node["argv"], logs=logs, fix="see its log")
     part.start()
     part.wait_line()
-
-    def ready() -> bool | None:
-        try:
-            with NodeClient(node["url"]) as client:
-                client.get("/readyz")
-        except (ApiProblem, NodeUnreachable):
-            return None
-        return True
-
-    part.wait_for(ready, "it is not ready")
+    part.wait_for(lambda: None if missing_for_readiness(node["url"]) else True, "it is not ready")
     return part
 
 

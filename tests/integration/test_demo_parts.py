@@ -49,10 +49,9 @@ def test_part_that_ends_names_itself_its_last_log_lines_and_the_fix(tmp_path: Pa
     unit.start()
     with pytest.raises(DemoPartFailed) as caught:
         unit.wait_line()
-    text = str(caught.value)
-    assert "part unit" in text
-    assert "exit code 3" in text
-    assert "the port is taken" in text
+    assert "part unit" in str(caught.value)
+    assert "exit code 3" in str(caught.value)
+    assert caught.value.log_lines == ("the port is taken",)
     assert caught.value.hint == "run the doctor"
 
 

@@ -1,11 +1,13 @@
 """Canonical JSON: the published examples that our narrower rules allow, and all that they refuse."""
 
 import enum
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
-from anchor.canonical import canonical_bytes, parse_strict_json
+from anchor.canonical import canonical_bytes, nests_within, parse_strict_json
 from anchor.errors import ValueNotCanonical
 
 # cyberphone/json-canonicalization testdata (the suite of RFC 8785), numbers written as integers.
@@ -146,6 +148,37 @@ def test_text_over_the_limit_is_refused_before_it_is_read() -> None:
     with pytest.raises(ValueNotCanonical) as caught:
         parse_strict_json(b"[1] ", max_bytes=3)
     assert caught.value.facts == {"limit_bytes": 3, "size_bytes": 4}
+
+
+@pytest.mark.parametrize(
+    ("text", "depth"),
+    [
+        ("1", 0),
+        ('"[[[["', 0),
+        ("[]", 1),
+        ('{"a":[]}', 2),
+        ('["[[", [["]]"]], "\\"[[["]', 3),
+        ('["\\\\", [[]]]', 3),
+        ("[[],[],[[]]]", 3),
+        ('["[' + "\\" * 5 + '[[[", [1]]', 2),
+    ],
+)
+def test_depth_counts_brackets_outside_strings_only(text: str, depth: int) -> None:
+    assert nests_within(text.encode(), depth)
+    assert depth == 0 or not nests_within(text.encode(), depth - 1)
+
+
+def test_deep_text_is_refused_even_where_the_recursion_limit_was_raised() -> None:
+    # In a process of its own: without the scan beforehand this ends the interpreter.
+    code = (
+        "import sys; sys.setrecursionlimit(10**7)\n"
+        "from anchor.canonical import parse_strict_json\n"
+        "from anchor.errors import ValueNotCanonical\n"
+        "try: parse_strict_json(b'[' * 900_000, max_bytes=1 << 20)\n"
+        "except ValueNotCanonical: print('refused')"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ran.stdout, ran.returncode) == ("refused\n", 0)
 
 
 def test_parse_error_does_not_quote_the_text() -> None:

@@ -110,6 +110,27 @@ def test_one_field_may_not_be_shown_twice() -> None:
         root_of_opening(twice)
 
 
+def test_two_fields_may_not_share_an_index() -> None:
+    # Only one of them would be hashed into the tree; the other would ride along unproved.
+    (real,) = open_fields({"b": 2}, SALT_KEY, ["b"]).opened
+    smuggled = PartialOpening(1, (OpenedField(0, "a", "unproved", bytes(32)), real), ())
+    with pytest.raises(OpeningMalformed):
+        verify_opening(smuggled, commit({"b": 2}, SALT_KEY))
+
+
+def test_opening_that_shows_nothing_is_refused() -> None:
+    with pytest.raises(OpeningMalformed):
+        open_fields(FIELDS, SALT_KEY, [])
+    with pytest.raises(OpeningMalformed):
+        root_of_opening(PartialOpening(5, (), (commit(FIELDS, SALT_KEY),)))
+
+
+def test_true_is_not_the_number_one() -> None:
+    shown: Any = opening_to_json(open_fields({"a": 1}, SALT_KEY, ["a"]))
+    with pytest.raises(OpeningMalformed):
+        opening_from_json(shown | {"leafCount": True})
+
+
 def test_inner_node_does_not_pass_as_a_field() -> None:
     # A leaf is hashed after 0x00 and a node after 0x01, so hidden hashes cannot be opened as content.
     opening = open_fields({"a": 1, "b": 2}, SALT_KEY, ["a"])

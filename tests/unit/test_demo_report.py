@@ -86,7 +86,7 @@ def test_folder_table_counts_files_and_shows_the_first_failures() -> None:
 def _breaks(_stage: Stage, _cast: Cast) -> Iterator[Line]:
     """Play half of a scene."""
     yield GOOD
-    raise DemoPartFailed("part pd: gone", part="pd")
+    raise DemoPartFailed("part pd: gone", hint="start it", part="pd")
 
 
 def _misses(_stage: Stage, cast: Cast) -> Iterator[Line]:

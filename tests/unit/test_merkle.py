@@ -91,6 +91,24 @@ def test_each_byte_of_a_consistency_proof_counts() -> None:
                 verify_consistency(6, 13, *heads, [*path[:at], bytes(altered), *path[at + 1 :]])
 
 
+def test_consistency_proof_fits_only_trees_that_need_as_many_hashes() -> None:
+    # Sizes are not hashed, so only the length of the proof ties it to them.
+    pairs = [(first, second) for second in range(2, 18) for first in range(1, second)]
+    paths = {pair: consistency_path(LEAVES[: pair[1]], pair[0]) for pair in pairs}
+    for proven, path in paths.items():
+        heads = (root(LEAVES[: proven[0]]), root(LEAVES[: proven[1]]))
+        for claimed in pairs:
+            if len(paths[claimed]) != len(path):
+                with pytest.raises(MerkleInvalid, match=r"short|long|empty|other roots"):
+                    verify_consistency(*claimed, *heads, path)
+
+
+def test_consistency_proof_with_hashes_to_spare_is_too_long() -> None:
+    path = [*consistency_path(LEAVES[:7], 3), bytes(32)]
+    with pytest.raises(MerkleInvalid, match="too long"):
+        verify_consistency(3, 7, root(LEAVES[:3]), root(LEAVES[:7]), path)
+
+
 def test_frontier_follows_the_tree() -> None:
     frontier = Frontier()
     for size in range(130):

@@ -68,7 +68,11 @@ def test_every_row_belongs_to_an_error_or_to_the_frame() -> None:
 
 
 def test_the_table_of_the_page_is_the_registry() -> None:
-    written = [line for line in PAGE.read_text("utf-8").splitlines() if re.match(r"\| `[a-z0-9_]+` \|", line)]
+    written = [
+        line
+        for line in PAGE.read_text("utf-8").splitlines()
+        if re.match(r"\| `[a-z0-9_]+` \| \d{3} \|", line)
+    ]
     rows = [
         f"| `{code}` | {row.status} | {row.zh} | {row.en} | {'yes' if row.retryable else 'no'} |"
         for code, row in sorted(REGISTRY.items())
@@ -112,6 +116,10 @@ def test_facts_are_not_repeated_except_a_place_and_its_reason() -> None:
     body = json.loads(problem_response(error, request()).body)
     assert body["errors"] == [{"pointer": "/meta/issuedOn", "code": "date_order"}]
     assert "size_bytes" not in json.dumps(body)
+    whole = json.loads(problem_response(Named("wrong", reason="check_digit"), request()).body)
+    assert whole["errors"] == [{"pointer": "", "code": "check_digit"}]
+    prose = json.loads(problem_response(Named("wrong", reason=f"not {CITIZEN_ID}"), request()).body)
+    assert "errors" not in prose
 
 
 def test_the_path_is_in_no_member() -> None:

@@ -166,6 +166,19 @@ def test_the_same_document_slot_twice_is_refused() -> None:
         parse_receipt(json.dumps(value).encode())
 
 
+def test_lists_have_limits() -> None:
+    value = json.loads(raw())
+    (document,) = value["status"]["documents"]
+    many = [document | {"memberId": member} for member in range(1, 66)]
+    parse_receipt(json.dumps(value | {"status": value["status"] | {"documents": many[:64]}}).encode())
+    for changed in (
+        {"status": value["status"] | {"documents": many}},
+        {"inclusion": {"index": 0, "path": ["A" * 43] * 10}},
+    ):
+        with pytest.raises(ReceiptMalformed):
+            parse_receipt(json.dumps(value | changed).encode())
+
+
 def test_refusal_does_not_quote_the_receipt() -> None:
     with pytest.raises(ReceiptMalformed) as caught:
         parse_receipt(raw().replace(b'"LICENCE"', '"e\u0301-310101199001010010"'.encode()))

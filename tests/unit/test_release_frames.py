@@ -16,7 +16,9 @@ KEY = bytes(range(32))
 REQUEST = bytes(32)
 
 
-def read_all(stream: bytes, *, step: int = 4096, request_hash: bytes = REQUEST, key: bytes = KEY) -> list[bytes]:
+def read_all(
+    stream: bytes, *, step: int = 4096, request_hash: bytes = REQUEST, key: bytes = KEY
+) -> list[bytes]:
     """Feed `stream` in pieces of `step` bytes and return what came out."""
     reader = FrameReader(request_hash)
     reader.set_key(key)

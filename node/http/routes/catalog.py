@@ -70,7 +70,10 @@ def _expected(request: Request) -> int | None:
     ),
 )
 async def import_entries(
-    request: Request, caller: Writer, mode: Annotated[str, Query(pattern="^(all|partial)$")] = "all", wait: Wait = None
+    request: Request,
+    caller: Writer,
+    mode: Annotated[str, Query(pattern="^(all|partial)$")] = "all",
+    wait: Wait = None,
 ) -> Response:
     """Publish all lines, or none (`mode=all`) or the good ones (`partial`); entries already there are left alone."""
     node = node_of(request)
@@ -105,7 +108,9 @@ def _first_of_each(node: Node, operations: list[str]) -> list[str]:
     "/{kind}/{code:path}",
     status_code=202,
     summary="Publish a version of an entry",
-    openapi_extra=example(request=ENTRY["entry"], response={**ENTRY, "anchor": {"status": "pending"}}, status=202),
+    openapi_extra=example(
+        request=ENTRY["entry"], response={**ENTRY, "anchor": {"status": "pending"}}, status=202
+    ),
 )
 async def publish(request: Request, caller: Writer, kind: str, code: str, wait: Wait = None) -> Response:
     """Publish the next version; If-Match names the one the caller saw. The same text again changes nothing."""
@@ -167,7 +172,9 @@ async def list_entries(
     return raw_json({"items": [render_entry(node, one) for one in found], "nextCursor": following})
 
 
-@router.get("/{kind}/{code:path}", summary="Read an entry with its proof", openapi_extra=example(response=ENTRY))
+@router.get(
+    "/{kind}/{code:path}", summary="Read an entry with its proof", openapi_extra=example(response=ENTRY)
+)
 async def read(
     request: Request, caller: Reader, kind: str, code: str, version: Annotated[int | None, Query(ge=1)] = None
 ) -> Response:
@@ -186,7 +193,9 @@ async def read(
     summary="Approve or retire a version",
     openapi_extra=example(request={"version": 1}, response={"operation": "cat.01J…"}, status=202),
 )
-async def act(request: Request, caller: Reviewer, kind: str, code: str, verb: str, wait: Wait = None) -> Response:
+async def act(
+    request: Request, caller: Reviewer, kind: str, code: str, verb: str, wait: Wait = None
+) -> Response:
     """Approve a pending version, or retire one for good."""
     if verb not in ("approve", "retire"):
         raise MaterialInvalid("the act is none of approve, retire", pointer="/verb", reason="unknown_act")
@@ -198,7 +207,9 @@ async def act(request: Request, caller: Reviewer, kind: str, code: str, verb: st
     def work(kept: Kept) -> Answer:
         operation_id = catalog.act(node, actor_of(caller), _kind(kind), code, verb, asked.version)
         operations.extend([operation_id] if operation_id else [])
-        return Answer(202, {"operation": operation_id or None, "kind": kind, "code": code, "version": asked.version})
+        return Answer(
+            202, {"operation": operation_id or None, "kind": kind, "code": code, "version": asked.version}
+        )
 
     response = await answer_once(request, caller, body, work)
     await wait_for(node, operations, wait)

@@ -22,7 +22,17 @@ from node.http.multipart import open_upload, safe_file_name
 from node.http.ranges import parse_range
 from node.http.strictjson import decode_body
 from node.http.views import render_material
-from node.http.writes import Answer, Kept, actor_of, answer_once, begin_once, finish_once, node_of, wait_for, wait_indexed
+from node.http.writes import (
+    Answer,
+    Kept,
+    actor_of,
+    answer_once,
+    begin_once,
+    finish_once,
+    node_of,
+    wait_for,
+    wait_indexed,
+)
 from node.services import custody, documents, intake, materials
 from node.services.recording import record
 from node.services.requests import DocumentAct, MaterialMeta, MaterialSearch, StatusAct
@@ -48,7 +58,9 @@ MATERIAL = {
 }
 Writer = Annotated[Caller, Depends(require("materials:write"))]
 Reader = Annotated[Caller, Depends(require("materials:read"))]
-Wait = Annotated[str | None, Query(pattern="^(included|final)$", description="answer when the record is so far")]
+Wait = Annotated[
+    str | None, Query(pattern="^(included|final)$", description="answer when the record is so far")
+]
 
 
 @router.post(
@@ -85,7 +97,10 @@ async def _push_file(
     )
     assert upload.meta is not None  # noqa: S101 - open_upload requires it
     meta = decode_body(upload.meta, MaterialMeta, limit=node.config.max_meta_bytes)
-    names = {"file_name": meta.file_name or upload.file_name, "media_type": meta.media_type or upload.media_type}
+    names = {
+        "file_name": meta.file_name or upload.file_name,
+        "media_type": meta.media_type or upload.media_type,
+    }
     meta = msgspec.structs.replace(meta, **{key: value for key, value in names.items() if value})
     began = begin_once(request, caller, upload.meta)
     if isinstance(began, Response):
@@ -142,7 +157,11 @@ async def _accept(
     return answer, found
 
 
-@router.get("/materials", summary="List the agency's materials", openapi_extra=example(response={"items": [MATERIAL], "nextCursor": None}))
+@router.get(
+    "/materials",
+    summary="List the agency's materials",
+    openapi_extra=example(response={"items": [MATERIAL], "nextCursor": None}),
+)
 async def list_materials(
     request: Request,
     caller: Reader,
@@ -155,10 +174,14 @@ async def list_materials(
     filters = {"agency": caller.agency, "typeCode": type_code}
     after = frame.decode_cursor(cursor, "materials", **filters).decode() if cursor else ""
     found = await asyncio.to_thread(
-        lambda: list(materials.list_materials(node, actor_of(caller), after=after, limit=limit, type_code=type_code))
+        lambda: list(
+            materials.list_materials(node, actor_of(caller), after=after, limit=limit, type_code=type_code)
+        )
     )
     more = len(found) == limit
-    following = frame.encode_cursor(found[-1].material.material_id.encode(), "materials", **filters) if more else None
+    following = (
+        frame.encode_cursor(found[-1].material.material_id.encode(), "materials", **filters) if more else None
+    )
     return raw_json({"items": [render_material(view) for view in found], "nextCursor": following})
 
 
@@ -218,7 +241,15 @@ async def content(
         return held, view
 
     held, view = await asyncio.to_thread(work)
-    return stream_blob(request, custody.read, node, held, view.version.size_bytes, view.version.media_type, view.version.file_name)
+    return stream_blob(
+        request,
+        custody.read,
+        node,
+        held,
+        view.version.size_bytes,
+        view.version.media_type,
+        view.version.file_name,
+    )
 
 
 def stream_blob(
@@ -227,7 +258,11 @@ def stream_blob(
     """Answer a blob, whole or the one range asked for. The name is data: percent-encoded, never a path."""
     first, last = parse_range(request.headers.get("range"), size)
     pieces = reader(node, held, first=first, last=last)
-    headers = {"Accept-Ranges": "bytes", "Content-Length": str(max(last - first + 1, 0)), **attachment(file_name)}
+    headers = {
+        "Accept-Ranges": "bytes",
+        "Content-Length": str(max(last - first + 1, 0)),
+        **attachment(file_name),
+    }
     partial = request.headers.get("range") is not None
     if partial:
         headers["Content-Range"] = f"bytes {first}-{last}/{size}"
@@ -236,7 +271,9 @@ def stream_blob(
 
 def attachment(file_name: str) -> dict[str, str]:
     """Return a Content-Disposition that no browser renders in place (RFC 6266, RFC 8187)."""
-    return {"Content-Disposition": "attachment" + (f"; filename*=UTF-8''{quote(file_name)}" if file_name else "")}
+    return {
+        "Content-Disposition": "attachment" + (f"; filename*=UTF-8''{quote(file_name)}" if file_name else "")
+    }
 
 
 async def _in_threads(pieces: Any) -> AsyncIterator[bytes]:
@@ -247,12 +284,16 @@ async def _in_threads(pieces: Any) -> AsyncIterator[bytes]:
 @router.post(
     "/materials/{material_id}/{verb}",
     summary="Revoke, suspend or resume a material",
-    openapi_extra=example(request={"reasonCode": "withdrawn_by_holder", "reason": "当事人申请"}, response=MATERIAL),
+    openapi_extra=example(
+        request={"reasonCode": "withdrawn_by_holder", "reason": "当事人申请"}, response=MATERIAL
+    ),
 )
 async def act(request: Request, caller: Writer, material_id: str, verb: str, wait: Wait = None) -> Response:
     """Change the status: at once at this node, on chain as soon as it is mined."""
     if verb not in materials.STATUS_MOVES:
-        raise MaterialInvalid("the act is none of revoke, suspend, resume", pointer="/verb", reason="unknown_act")
+        raise MaterialInvalid(
+            "the act is none of revoke, suspend, resume", pointer="/verb", reason="unknown_act"
+        )
     body = await read_body(request, limit=16 << 10)
     parsed = decode_body(body, StatusAct)
     node = node_of(request)
@@ -280,7 +321,12 @@ async def act(request: Request, caller: Writer, material_id: str, verb: str, wai
     status_code=202,
     summary="Revoke a document as its issuer, wherever its copies lie",
     openapi_extra=example(
-        request={"typeCode": "M1002", "documentNo": "演示-0001", "reasonCode": "cancelled_by_authority", "reason": "注销"},
+        request={
+            "typeCode": "M1002",
+            "documentNo": "演示-0001",
+            "reasonCode": "cancelled_by_authority",
+            "reason": "注销",
+        },
         response={"operation": "doc.01JCV3Z5Y8K7Q2M4N6P8R0S2T4", "anchor": {"status": "pending"}},
         status=202,
     ),
@@ -296,7 +342,9 @@ async def revoke_document(request: Request, caller: Writer, wait: Wait = None) -
         return Answer(202, {"operation": operation_id, "anchor": {"status": "pending"}})
 
     def work(kept: Kept) -> Answer:
-        operation_id = documents.revoke(node, actor_of(caller), parsed, on_commit=lambda name: kept.keep(render(name)))
+        operation_id = documents.revoke(
+            node, actor_of(caller), parsed, on_commit=lambda name: kept.keep(render(name))
+        )
         operations.append(operation_id)
         return render(operation_id)
 

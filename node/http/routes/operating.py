@@ -50,9 +50,12 @@ async def healthz() -> Response:
 )
 async def readyz(request: Request) -> Response:
     """Name each part and what keeps it from working; 503 when one does not."""
-    parts = readiness(node_of(request))
+    node = node_of(request)
+    parts = readiness(node)
     ready = all(state == "ok" for state in parts.values())
-    return raw_json({"ready": ready, "parts": parts}, 200 if ready else 503)
+    # A new consortium has no catalogue yet, and only a ready node can publish one: said, but no reason to wait.
+    notes = [] if node.catalog.material_types() else ["catalog_empty"]
+    return raw_json({"ready": ready, "parts": parts, "notes": notes}, 200 if ready else 503)
 
 
 def readiness(node: Node) -> dict[str, str]:
@@ -63,7 +66,6 @@ def readiness(node: Node) -> dict[str, str]:
         "member": "ok" if node.chain.member_id else "not_admitted",
         "outbox": node.chain.outbox_problem or "ok",
         "keys": "ok" if node.keyring.all() else "domain_key_missing",
-        "catalog": "ok" if node.catalog.material_types() else "catalog_empty",
     }
 
 
@@ -88,38 +90,57 @@ async def info(request: Request) -> Response:
                 "maxJsonBytes": limits.max_json_bytes,
                 "pendingWaitSeconds": node.config.pending_wait_s,
             },
-            "chain": {"chainId": node.deployment.chain_id, "directory": "0x" + node.deployment.directory.hex()},
+            "chain": {
+                "chainId": node.deployment.chain_id,
+                "directory": "0x" + node.deployment.directory.hex(),
+            },
             "languages": ["zh", "en"],
             "sm3Default": True,
         }
     )
 
 
-@router.get("/v1/me", summary="Whose key this is", openapi_extra=example(response={"agency": "12310104FAKE0011X9"}))
+@router.get(
+    "/v1/me", summary="Whose key this is", openapi_extra=example(response={"agency": "12310104FAKE0011X9"})
+)
 async def me(caller: Anyone) -> Response:
     """Name the agency and scopes of the caller's key."""
     return raw_json({"agency": caller.agency, "keyId": caller.key_id, "scopes": sorted(caller.scopes)})
 
 
-@router.get("/v1/chain/status", summary="Where the chain and this node stand", openapi_extra=example(response={"chainId": 310000}))
+@router.get(
+    "/v1/chain/status",
+    summary="Where the chain and this node stand",
+    openapi_extra=example(response={"chainId": 310000}),
+)
 async def chain_status(request: Request, caller: ChainReader) -> Response:
     """Report head, final and indexed block, the outbox, and what is wrong."""
     return raw_json(render_chain(node_of(request)))
 
 
-@router.get("/v1/chain/members", summary="The consortium's members", openapi_extra=example(response={"items": []}))
+@router.get(
+    "/v1/chain/members", summary="The consortium's members", openapi_extra=example(response={"items": []})
+)
 async def chain_members(request: Request, caller: ChainReader) -> Response:
     """List the members as the council admitted them."""
     return raw_json({"items": [render_member(member) for member in node_of(request).index.members()]})
 
 
-@router.get("/v1/chain/contracts", summary="Addresses of the contracts", openapi_extra=example(response={"ledger": "0x…"}))
+@router.get(
+    "/v1/chain/contracts",
+    summary="Addresses of the contracts",
+    openapi_extra=example(response={"ledger": "0x…"}),
+)
 async def chain_contracts(request: Request, caller: ChainReader) -> Response:
     """List the contracts that the Directory names."""
     return raw_json(render_chain(node_of(request))["contracts"])
 
 
-@router.get("/v1/jobs/{job_id}", summary="State of long work", openapi_extra=example(response={"jobId": "job_01J…", "status": "running"}))
+@router.get(
+    "/v1/jobs/{job_id}",
+    summary="State of long work",
+    openapi_extra=example(response={"jobId": "job_01J…", "status": "running"}),
+)
 async def job(request: Request, caller: Anyone, job_id: str) -> Response:
     """Return a job of the caller's agency."""
     row = rows.JOB.get(node_of(request).store, job_id)
@@ -128,7 +149,11 @@ async def job(request: Request, caller: Anyone, job_id: str) -> Response:
     return raw_json(render_job(row))
 
 
-@router.get("/v1/operations/{operation_id}", summary="State of an operation on its way to the chain", openapi_extra=example(response={"operation": "doc.01J…"}))
+@router.get(
+    "/v1/operations/{operation_id}",
+    summary="State of an operation on its way to the chain",
+    openapi_extra=example(response={"operation": "doc.01J…"}),
+)
 async def operation(request: Request, caller: Anyone, operation_id: str) -> Response:
     """Return where an operation of the outbox stands."""
     status = node_of(request).outbox.status_of(operation_id)
@@ -143,7 +168,12 @@ async def operation(request: Request, caller: Anyone, operation_id: str) -> Resp
     return raw_json({"operation": operation_id, "anchor": anchor})
 
 
-@router.post("/v1/keys", status_code=201, summary="Issue an API key", openapi_extra=example(request=KEY, response={"keyId": "…", "key": "dsk_…"}, status=201))
+@router.post(
+    "/v1/keys",
+    status_code=201,
+    summary="Issue an API key",
+    openapi_extra=example(request=KEY, response={"keyId": "…", "key": "dsk_…"}, status=201),
+)
 async def issue(request: Request, caller: Admin) -> Response:
     """Issue a key for an agency of this node; its text is shown once, and a repeated request shows it again."""
     body = await read_body(request, limit=16 << 10)
@@ -167,14 +197,22 @@ async def issue(request: Request, caller: Admin) -> Response:
     return await answer_once(request, caller, body, work)
 
 
-@router.get("/v1/keys", summary="List API keys", openapi_extra=example(response={"items": [{"keyId": "…", "agency": "12310104FAKE0011X9"}]}))
+@router.get(
+    "/v1/keys",
+    summary="List API keys",
+    openapi_extra=example(response={"items": [{"keyId": "…", "agency": "12310104FAKE0011X9"}]}),
+)
 async def list_keys(request: Request, caller: Admin) -> Response:
     """List all keys without their secrets."""
     found = await asyncio.to_thread(apikeys.list_keys, node_of(request))
     return raw_json({"items": [render_key(row) for row in found]})
 
 
-@router.post("/v1/keys/{key_id}/revoke", summary="Revoke an API key", openapi_extra=example(request={}, response={"keyId": "…", "revokedAt": "…"}))
+@router.post(
+    "/v1/keys/{key_id}/revoke",
+    summary="Revoke an API key",
+    openapi_extra=example(request={}, response={"keyId": "…", "revokedAt": "…"}),
+)
 async def revoke(request: Request, caller: Admin, key_id: str) -> Response:
     """Revoke a key; it is refused from this answer on."""
     node = node_of(request)
@@ -188,7 +226,11 @@ async def revoke(request: Request, caller: Admin, key_id: str) -> Response:
     return response
 
 
-@router.get("/v1/audit/events", summary="Read the audit log", openapi_extra=example(response={"items": [], "nextCursor": None}))
+@router.get(
+    "/v1/audit/events",
+    summary="Read the audit log",
+    openapi_extra=example(response={"items": [], "nextCursor": None}),
+)
 async def audit_events(
     request: Request,
     caller: AuditReader,
@@ -199,7 +241,9 @@ async def audit_events(
     node, frame = node_of(request), frame_of(request)
     before = int(frame.decode_cursor(cursor, "audit")) if cursor else node.audit.head().sequence + 1
     found = await asyncio.to_thread(lambda: node.audit.before(before, limit=limit))
-    following = frame.encode_cursor(str(found[-1].sequence).encode(), "audit") if len(found) == limit else None
+    following = (
+        frame.encode_cursor(str(found[-1].sequence).encode(), "audit") if len(found) == limit else None
+    )
     items = [
         {
             "sequence": row.sequence,
@@ -217,7 +261,11 @@ async def audit_events(
     return raw_json({"items": items, "nextCursor": following})
 
 
-@router.get("/v1/audit/verify", summary="Check the audit log's chain", openapi_extra=example(response={"intact": True, "entries": 12}))
+@router.get(
+    "/v1/audit/verify",
+    summary="Check the audit log's chain",
+    openapi_extra=example(response={"intact": True, "entries": 12}),
+)
 async def audit_verify(request: Request, caller: AuditReader) -> Response:
     """Walk the log and name the first entry that is broken or missing."""
     finding = await asyncio.to_thread(node_of(request).audit.verify)

@@ -44,7 +44,10 @@ DECIDED: dict[str, Any] = {
     "outcome": "granted",
     "code": None,
     "checks": [{"code": "member", "result": "pass", "detail": ""}],
-    "explain": {"zh": "可以复用，无需再交。", "en": "The material may be reused; nothing needs to be handed in."},
+    "explain": {
+        "zh": "可以复用，无需再交。",
+        "en": "The material may be reused; nothing needs to be handed in.",
+    },
     "material": {"commitment": "64 hex", "custodian": {"memberId": 3, "name": "浦东"}, "block": 31},
     "content": {"url": "/v1/reuses/reu_01JCV3Z5Y8K7Q2M4N6P8R0S2T4/content", "size": 48213},
     "anchor": {"status": "pending"},
@@ -68,7 +71,9 @@ async def ask(
         return Answer(202, render_reuse(node, row), headers)
 
     def work(kept: Kept) -> Answer:
-        row = reuses.request_reuse(node, actor_of(caller), asked, on_commit=lambda row: kept.keep(answer_of(row)))
+        row = reuses.request_reuse(
+            node, actor_of(caller), asked, on_commit=lambda row: kept.keep(answer_of(row))
+        )
         made.append(row)
         return answer_of(row)
 

@@ -44,7 +44,11 @@ VERDICT: dict[str, Any] = {
 }
 
 
-@router.post("/verify", summary="Ask whether a document may be trusted", openapi_extra=example(request=QUESTION, response=VERDICT))
+@router.post(
+    "/verify",
+    summary="Ask whether a document may be trusted",
+    openapi_extra=example(request=QUESTION, response=VERDICT),
+)
 async def verify(request: Request, caller: Verifier) -> Response:
     """Answer from the local index; by digest, by file (multipart), or by receipt."""
     node = node_of(request)
@@ -62,13 +66,17 @@ async def _question_of_file(request: Request, node: Node) -> VerifyRequest:
     upload = await open_upload(request, max_file_bytes=node.config.max_file_bytes, meta_required=False)
     asked = decode_body(upload.meta, VerifyRequest) if upload.meta else VerifyRequest()
     if asked.receipt is not None:
-        raise MaterialInvalid("a receipt is sent as JSON, without a file", pointer="/receipt", reason="with_file")
+        raise MaterialInvalid(
+            "a receipt is sent as JSON, without a file", pointer="/receipt", reason="with_file"
+        )
     stream = DigestStream(sm3=False)
     async for chunk in upload.chunks():
         stream.update(chunk)
     digest = stream.finish().sha256.hex()
     if asked.sha256 not in (None, digest):
-        raise MaterialInvalid("the file does not have the sha256 that was sent with it", pointer="/sha256", reason="mismatch")
+        raise MaterialInvalid(
+            "the file does not have the sha256 that was sent with it", pointer="/sha256", reason="mismatch"
+        )
     return VerifyRequest(digest, asked.type_code, asked.subject)
 
 
@@ -81,7 +89,9 @@ async def verify_batch(request: Request, caller: Verifier) -> Response:
     """Answer in the order of the questions; one bad question refuses the call, so that no place is lost."""
     batch = await read_json(request, VerifyBatch, limit=MAX_BATCH_BYTES)
     node = node_of(request)
-    found = await asyncio.to_thread(lambda: [render_verdict(verifying.verify(node, one)) for one in batch.items])
+    found = await asyncio.to_thread(
+        lambda: [render_verdict(verifying.verify(node, one)) for one in batch.items]
+    )
     return raw_json({"items": found})
 
 

@@ -12,7 +12,12 @@ export const hex = (bytes) => `0x${Buffer.from(bytes).toString("hex")}`;
 export const unhex = (text) => Buffer.from(text.replace(/^0x/, ""), "hex");
 
 /** Big-endian integer of `bytes` bytes. */
-export const be = (value, bytes) => unhex(BigInt(value).toString(16).padStart(2 * bytes, "0"));
+export const be = (value, bytes) =>
+  unhex(
+    BigInt(value)
+      .toString(16)
+      .padStart(2 * bytes, "0"),
+  );
 
 /** MTH of RFC 6962 §2.1 over leaf hashes, by its recursion: split at the largest power of two below n. */
 export function treeHash(leaves) {

@@ -32,7 +32,8 @@ export function makeProfile(account, overrides = {}) {
 
 /** Deploys the contracts; the council is the authority's admin and also a reviewer. */
 export async function deploySystem() {
-  const [council, owner, other, successor, observer, suspended, left, issuer, stranger, reviewer] = await ethers.getSigners();
+  const [council, owner, other, successor, observer, suspended, left, issuer, stranger, reviewer] =
+    await ethers.getSigners();
   const authority = await ethers.deployContract("Authority", [council]);
   const directory = await ethers.deployContract("Directory", [authority]);
   const members = await ethers.deployContract("Members", [authority]);
@@ -68,7 +69,9 @@ export async function timeOf(response) {
 /** The only event of `name` in a transaction. */
 export async function eventOf(contract, response, name) {
   const receipt = await (await response).wait();
-  const found = receipt.logs.map((log) => contract.interface.parseLog(log)).filter((event) => event?.name === name);
+  const found = receipt.logs
+    .map((log) => contract.interface.parseLog(log))
+    .filter((event) => event?.name === name);
   if (found.length !== 1) throw new Error(`expected one ${name}, found ${found.length}`);
   return found[0].args;
 }
