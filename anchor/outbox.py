@@ -15,7 +15,7 @@ trouble is told in `OutboxProgress.problem`, never raised.
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -32,7 +32,7 @@ from anchor.chain.deploy import Deployment
 from anchor.chain.errors import CallReverted, OperationInvalid
 from anchor.chain.finality import Finality, FinalPoint
 from anchor.chain.gateway import Block, Gateway, SendOutcome
-from anchor.errors import ChainMismatch, ChainUnavailable, TransactionRefused
+from anchor.errors import ChainMismatch, ChainUnavailable, OutboxCorrupt, TransactionRefused
 from anchor.keyvalue import KeyValue, Put
 from anchor.outbox_rows import (
     MAX_ID_BYTES,
@@ -176,14 +176,14 @@ class Outbox:
         return self._progress()
 
     def step(self) -> OutboxProgress:
-        """Look at the chain, settle, pack, send. Never raises chain trouble. Raises OutboxCorrupt."""
+        """Look at the chain, settle, send again, pack and send. Never raises chain trouble. Raises OutboxCorrupt."""
         with self._lock:
             self._trouble = None
             try:
                 view = self._look()
                 self._observe(view)
-                self._pack(view)
                 self._send(view)
+                self._pack(view)
             except (ChainUnavailable, ChainMismatch, TransactionRefused, CallReverted) as error:
                 self._trouble = error.code
             return self._progress()
@@ -195,7 +195,8 @@ class Outbox:
             return
         record = operation.record
         # The Ledger refuses the whole batch for one such record, so it must not get that far.
-        if len(record) != RECORD_BYTES or record[37] != operation.stream or not (any(record[32:34]) and any(record[34:36])):
+        keyed = any(record[32:34]) and any(record[34:36])
+        if len(record) != RECORD_BYTES or record[37] != operation.stream or not keyed:
             raise OperationInvalid("a record has 96 bytes, a domain, an epoch and its stream's format")
 
     # Looking
@@ -204,7 +205,9 @@ class Outbox:
         """Ask for head, final point and nonces. Raises ChainMismatch on another chain."""
         genesis = self._gateway.block(0)
         if genesis is None or genesis.hash != self._deployment.genesis:
-            raise ChainMismatch("the chain has another genesis block: it is another chain", hint="check chain_rpc")
+            raise ChainMismatch(
+                "the chain has another genesis block: it is another chain", hint="check chain_rpc"
+            )
         mark = self._store.final_mark()
         if mark is not None:
             block = self._gateway.block(mark[0])
@@ -222,7 +225,9 @@ class Outbox:
         while part := list(islice(history, HISTORY_STEP)):
             placed = [row for row in part if row.block_number]
             gone = self._not_canonical([(row.block_number, row.block_hash) for row in placed])
-            lost += [row for row in placed if (row.block_number, row.block_hash) in gone and row.state in _PLACED]
+            lost += [
+                row for row in placed if (row.block_number, row.block_hash) in gone and row.state in _PLACED
+            ]
             if placed and not gone:
                 break  # Nonces and blocks go up together: whatever is older is still there.
         adopted = self._store.adopted()
@@ -325,7 +330,7 @@ class Outbox:
     def _operations_of(self, row: TxRow) -> list[Queued]:
         """Read a transaction's operations back from its bytes."""
         ids, parsed = self._store.ids_of(row.nonce), parse_transaction(self._store.raw_of(row.nonce))
-        orders = [self._store.operation(operation_id).order for operation_id in ids]
+        orders = [self._store.order_of(operation_id) for operation_id in ids]
         if row.kind is TxKind.CALL:
             call = CallOperation(self._contracts[parsed.to], parsed.calldata, parsed.gas)
             return [Queued(orders[0], ids[0], call)]
@@ -345,7 +350,9 @@ class Outbox:
             if row.nonce < used:
                 self._limit = 1
                 self._misses.pop(row.nonce)
-                self._store.release(row, self._operations_of(row) if row.kind is not TxKind.FILLER else [], {})
+                self._store.release(
+                    row, self._operations_of(row) if row.kind is not TxKind.FILLER else [], {}
+                )
 
     def _in_state(self, state: TxState) -> list[TxRow]:
         return [row for _, row in sorted(self._store.flights.items()) if row.state is state]
@@ -353,39 +360,48 @@ class Outbox:
     # Packing
 
     def _pack(self, view: _View) -> None:
-        """Fill the window from the queue: whole batches, calls, and what has gathered long enough."""
-        free = min(self._limit, self._window) - len(self._in_state(TxState.SUBMITTED))
-        if free <= 0 or not self._store.queued or self._clock() < self._hold_until or not self._is_active():
-            return
-        groups = self._groups(free)
-        seq = self._next_sequence(view) if any(_is_append(group) for group in groups) else None
-        for group in groups:
-            if not _is_append(group):
-                self._pack_call(view, group[0])
-            elif seq is not None:
-                self._pack_append(view, group, seq)
-                seq += 1
+        """Fill the window from the queue: whole batches, calls, and what has gathered long enough.
 
-    def _groups(self, free: int) -> list[list[Queued]]:
-        """Take up to `free` groups from the queue, in the order in which they are complete."""
-        groups: list[list[Queued]] = []
+        Each transaction is sent as soon as it is stored: the chain works on it while the next one is packed.
+        """
+        free = min(self._limit, self._window) - len(self._in_state(TxState.SUBMITTED))
+        if free <= 0 or self._clock() < self._hold_until:
+            return
+        seq: int | None = None
+        asked, sending = False, True
+        for group in islice(self._groups(), free):
+            if not self._is_active():
+                return
+            if not _is_append(group):
+                row = self._pack_call(view, group[0])
+            else:
+                if not asked:
+                    seq, asked = self._next_sequence(view), True
+                if seq is None:
+                    continue  # Calls go on; records wait until it is known which are on chain.
+                row, seq = self._pack_append(view, group, seq), seq + 1
+            sending = sending and self._send_one(row, self._clock())
+
+    def _groups(self) -> Iterator[list[Queued]]:
+        """Yield groups from the queue, in the order in which they are complete; those not full only when due."""
         open_: dict[Stream, list[Queued]] = {}
         head = None
         for queued in self._store.waiting():
-            head = head if head is not None else queued.order
-            if isinstance(queued.operation, CallOperation):
-                groups.append([queued])
-            else:
-                group = open_.setdefault(queued.operation.stream, [])
-                group.append(queued)
-                if len(group) == self._batch_records:
-                    groups.append(open_.pop(queued.operation.stream))
-            if len(groups) == free:
-                break
-        self._note_oldest(head)
+            if head is None:
+                head = queued.order
+                self._note_oldest(head)
+            operation = queued.operation
+            if isinstance(operation, CallOperation):
+                yield [queued]
+                continue
+            group = open_.setdefault(operation.stream, [])
+            group.append(queued)
+            if len(group) == self._batch_records:
+                yield open_.pop(operation.stream)
+        if head is None:
+            self._note_oldest(None)
         if self._has_gathered(bool(open_)):
-            groups += islice(open_.values(), free - len(groups))
-        return groups
+            yield from open_.values()
 
     def _has_gathered(self, partial: bool) -> bool:
         """Return whether batches that are not full are due."""
@@ -432,7 +448,10 @@ class Outbox:
 
         All batches below the mark `seen` are ours and final, or were searched for records that wait here.
         """
-        live = [row.seq for row in self._store.flights.values() if row.kind is TxKind.APPEND]
+        rows = [row for row in self._store.flights.values() if row.kind is TxKind.APPEND]
+        if any(row.state is TxState.REVERTED for row in rows):
+            return None  # What is built on it reverts too; wait until it is final.
+        live = [row.seq for row in rows]
         (seen,) = self._store.mark("seen", 1)
         if live:
             # A hole below them is a batch of which we do not know what became of it; wait for the others to settle.
@@ -450,7 +469,9 @@ class Outbox:
             block="latest" if block is None else block,
         )
         if not raw:
-            raise ChainMismatch("the chain has no Ledger at its address", hint="check directory and chain_rpc")
+            raise ChainMismatch(
+                "the chain has no Ledger at its address", hint="check directory and chain_rpc"
+            )
         (sequence,) = decode_result("Ledger", "nextSeq", raw)
         return int(sequence)
 
@@ -468,7 +489,7 @@ class Outbox:
             if isinstance(queued.operation, AppendOperation) and queued.operation.record in found:
                 rows.append(AdoptedRow(queued, *found[queued.operation.record]))
         self._store.adopt(rows, seen_seq=latest, searched=view.final.number)
-        # The groups were read before; what was adopted is not in the queue any more, so pack at the next step.
+        # The group at hand was read before; what was adopted is not in the queue any more. Pack at the next step.
         return not rows
 
     def _search(self, last: int) -> dict[bytes, tuple[bytes, int, bytes]]:
@@ -487,35 +508,32 @@ class Outbox:
                     places.setdefault(records[at : at + RECORD_BYTES], place)
         return places
 
-    def _pack_append(self, view: _View, group: Sequence[Queued], seq: int) -> None:
+    def _pack_append(self, view: _View, group: Sequence[Queued], seq: int) -> TxRow:
         operations = [item.operation for item in group if isinstance(item.operation, AppendOperation)]
-        records = b"".join(operation.record for operation in operations)
+        records = b"".join([operation.record for operation in operations])
         calldata = encode_call("Ledger", "append", int(operations[0].stream), seq, records)
-        gas = gas_for_append(len(group))
-        self._store_signed(view, group, TxKind.APPEND, self._deployment.ledger, calldata, gas=gas, seq=seq)
+        call = CallOperation("Ledger", calldata, gas_for_append(len(group)))
+        return self._store_signed(view, group, TxKind.APPEND, call=call, seq=seq)
 
-    def _pack_call(self, view: _View, queued: Queued) -> None:
-        call = queued.operation
-        if isinstance(call, CallOperation):
-            target = self._deployment.address_of(call.contract)
-            self._store_signed(view, [queued], TxKind.CALL, target, call.calldata, gas=call.gas, seq=0)
+    def _pack_call(self, view: _View, queued: Queued) -> TxRow:
+        if not isinstance(queued.operation, CallOperation):
+            raise OutboxCorrupt("a batch of the outbox holds a call", hint="check the store")
+        return self._store_signed(view, [queued], TxKind.CALL, call=queued.operation, seq=0)
 
     def _store_signed(
-        self,
-        view: _View,
-        group: Sequence[Queued],
-        kind: TxKind,
-        target: bytes,
-        calldata: bytes,
-        *,
-        gas: int,
-        seq: int,
-    ) -> None:
+        self, view: _View, group: Sequence[Queued], kind: TxKind, *, call: CallOperation, seq: int
+    ) -> TxRow:
         nonce = self._store.next_nonce(view.pending)
         signed = self._signer.sign_transaction(
-            chain_id=self._deployment.chain_id, nonce=nonce, to=target, calldata=calldata, gas=gas
+            chain_id=self._deployment.chain_id,
+            nonce=nonce,
+            to=self._deployment.address_of(call.contract),
+            calldata=call.calldata,
+            gas=call.gas,
         )
-        self._store.pack(TxRow(nonce, TxState.SUBMITTED, kind, signed.hash, seq, len(group)), signed, group)
+        row = TxRow(nonce, TxState.SUBMITTED, kind, signed.hash, seq, len(group))
+        self._store.pack(row, signed, group)
+        return row
 
     # Sending
 
@@ -574,7 +592,11 @@ class Outbox:
 
     def _fill(self, nonce: int) -> None:
         signed = self._signer.sign_transaction(
-            chain_id=self._deployment.chain_id, nonce=nonce, to=self._signer.address, calldata=b"", gas=FILLER_GAS
+            chain_id=self._deployment.chain_id,
+            nonce=nonce,
+            to=self._signer.address,
+            calldata=b"",
+            gas=FILLER_GAS,
         )
         self._sent.pop(nonce, None)
         self._store.fill(TxRow(nonce, TxState.SUBMITTED, TxKind.FILLER, signed.hash, 0, 0), signed)
@@ -600,5 +622,9 @@ def _is_append(group: Sequence[Queued]) -> bool:
 
 
 def _check_id(operation_id: str) -> None:
-    if not 0 < len(operation_id) <= MAX_ID_BYTES or not operation_id.isascii() or not operation_id.isprintable():
+    if (
+        not 0 < len(operation_id) <= MAX_ID_BYTES
+        or not operation_id.isascii()
+        or not operation_id.isprintable()
+    ):
         raise OperationInvalid("an operation id is 1 to 64 printable ASCII characters")

@@ -1,7 +1,8 @@
 """The outbox's rows: their keys, their bytes, and the table of states. Pure; `anchor/outbox.py` moves them.
 
-    outbox/o/<id>      operation: order 8 | nonce 8 (all ones: not packed) | failure text
-    outbox/q/<order>   queue: the operation itself, until it is packed
+    outbox/w/<id>      wanted: the operation's order; the caller writes it, and it stays
+    outbox/q/<order>   queue: the operation itself, until it is packed; the caller writes it
+    outbox/o/<id>      packed: the nonce of its transaction and its failure, or that it was found on chain
     outbox/t/<nonce>   transaction: state, hash, sequence, block
     outbox/r/<nonce>   its raw bytes, kept for ever: a chain that steps back is given them again
     outbox/i/<nonce>   the ids of its operations, in the order of its records
@@ -21,6 +22,7 @@ from anchor.errors import OutboxCorrupt
 from anchor.records import RECORD_BYTES, Stream
 
 PREFIX: Final = b"outbox/"
+WANTED: Final = PREFIX + b"w/"
 OPERATIONS: Final = PREFIX + b"o/"
 QUEUE: Final = PREFIX + b"q/"
 TRANSACTIONS: Final = PREFIX + b"t/"
@@ -29,7 +31,6 @@ IDS: Final = PREFIX + b"i/"
 ADOPTED: Final = PREFIX + b"a/"
 MARKS: Final = PREFIX + b"m/"
 MAX_ID_BYTES: Final = 64
-_NOT_PACKED: Final = (1 << 64) - 1
 
 
 class TxState(IntEnum):
@@ -115,11 +116,10 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class OperationRow:
-    """Where an operation is; `nonce` None while it waits."""
+    """Where an operation went: into the transaction at `nonce`, or (None) it was found on chain already."""
 
-    order: int
     nonce: int | None
-    failure: str
+    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +159,11 @@ def key_number(key: bytes) -> int:
     return int.from_bytes(key[-8:])
 
 
+def wanted_key(operation_id: str) -> bytes:
+    """Return the key of a wanted row."""
+    return WANTED + operation_id.encode("ascii")
+
+
 def operation_key(operation_id: str) -> bytes:
     """Return the key of an operation row."""
     return OPERATIONS + operation_id.encode("ascii")
@@ -171,25 +176,27 @@ def mark_key(name: str) -> bytes:
 
 # Values
 
-_OPERATION = struct.Struct(">QQ")
 _TRANSACTION = struct.Struct(">BB32sQIQ32s")
 _PLACE = struct.Struct(">32sQ32s")
 _APPEND, _CALL = 1, 2
+_STREAMS: Final = {int(stream): stream for stream in Stream}
 
 
 def encode_operation_row(row: OperationRow) -> bytes:
-    """Encode an operation row."""
-    nonce = _NOT_PACKED if row.nonce is None else row.nonce
-    return _OPERATION.pack(row.order, nonce) + row.failure.encode()
+    """Encode an operation row: 8 bytes nonce and the failure, or nothing for one that was found on chain."""
+    return b"" if row.nonce is None else row.nonce.to_bytes(8) + row.failure.encode()
 
 
 def decode_operation_row(raw: bytes) -> OperationRow:
     """Decode an operation row. Raises OutboxCorrupt."""
+    if not raw:
+        return OperationRow(None)
     try:
-        order, nonce = _OPERATION.unpack_from(raw)
-        return OperationRow(order, None if nonce == _NOT_PACKED else nonce, raw[_OPERATION.size :].decode())
-    except (struct.error, UnicodeDecodeError) as error:
+        if len(raw) >= 8:
+            return OperationRow(int.from_bytes(raw[:8]), raw[8:].decode())
+    except UnicodeDecodeError as error:
         raise _corrupt("an operation row") from error
+    raise _corrupt("an operation row")
 
 
 def encode_queued(queued: Queued) -> bytes:
@@ -209,12 +216,12 @@ def decode_queued(order: int, raw: bytes) -> Queued:
         kind, length = raw[0], raw[1]
         operation_id, rest = raw[2 : 2 + length].decode("ascii"), raw[2 + length :]
         if kind == _APPEND and len(rest) == 1 + RECORD_BYTES:
-            return Queued(order, operation_id, AppendOperation(Stream(rest[0]), rest[1:]))
+            return Queued(order, operation_id, AppendOperation(_STREAMS[rest[0]], rest[1:]))
         if kind == _CALL:
             stop = 9 + rest[8]
             call = CallOperation(rest[9:stop].decode("ascii"), rest[stop:], int.from_bytes(rest[:8]))
             return Queued(order, operation_id, call)
-    except (IndexError, ValueError) as error:
+    except (IndexError, KeyError, ValueError) as error:
         raise _corrupt("a queue row") from error
     raise _corrupt("a queue row")
 

@@ -24,7 +24,6 @@ from anchor.outbox_rows import (
     OperationRow,
     OperationState,
     Queued,
-    TxKind,
     TxRow,
     TxState,
     decode_adopted,
@@ -42,6 +41,7 @@ from anchor.outbox_rows import (
     mark_key,
     number_key,
     operation_key,
+    wanted_key,
 )
 from anchor.signer import SignedTransaction
 
@@ -101,15 +101,19 @@ class OutboxStore:
     # The queue
 
     def allocate(self, operations: Sequence[tuple[str, Operation]]) -> list[Put]:
-        """Give each new operation its order; return the rows that the caller writes with its own."""
+        """Give each new operation its order; return the rows that the caller writes with its own.
+
+        The rows that say an operation is packed are written by `pack` alone, so two callers that race with one
+        id, or one that writes late, cannot make it look unpacked.
+        """
         rows, seen = [], set()
         for operation_id, operation in operations:
-            key = operation_key(operation_id)
+            key = wanted_key(operation_id)
             if operation_id in seen or self._kv.get(key) is not None:
                 continue
             seen.add(operation_id)
             order = self._take_order()
-            rows.append(Put(key, encode_operation_row(OperationRow(order, None, ""))))
+            rows.append(Put(key, encode_numbers([order])))
             queued = Queued(order, operation_id, operation)
             rows.append(Put(number_key(QUEUE, order), encode_queued(queued)))
         return rows
@@ -122,23 +126,24 @@ class OutboxStore:
             return self._orders_used
 
     def waiting(self) -> Iterator[Queued]:
-        """Yield what waits, in order. A row that its operation does not know any more is dropped."""
+        """Yield what waits, in order. A row whose operation is packed, or was yielded, is dropped."""
         if self._clock() - self._recounted >= RECOUNT_S:
             self._recount()
         with self._lock:
             start = min(next(iter(self._awaited), self._first_waiting), self._first_waiting)
-        first = None
+        yielded: set[str] = set()
         for key, raw in self._kv.scan(QUEUE, start=number_key(QUEUE, start)):
             queued = decode_queued(key_number(key), raw)
-            row = self.operation(queued.operation_id)
             self._awaited.pop(queued.order, None)
-            if row.order != queued.order or row.nonce is not None:
+            name = queued.operation_id
+            if name in yielded or self._kv.get(operation_key(name)) is not None:
                 self._kv.write([Delete(key)], sync=False)
                 continue
-            if first is None:
-                first = self._first_waiting = queued.order
+            if not yielded:
+                self._first_waiting = queued.order
+            yielded.add(name)
             yield queued
-        if first is None:
+        if not yielded:
             with self._lock:
                 self._first_waiting = self._orders_used + 1
 
@@ -146,39 +151,40 @@ class OutboxStore:
         """Count the queue anew, and look at all of it once: a caller may have failed to write its rows."""
         with self._lock:
             self._recounted = self._clock()
-            self._awaited = {order: since for order, since in self._awaited.items() if since + RECOUNT_S > self._clock()}
+            oldest = self._recounted - RECOUNT_S
+            self._awaited = {order: since for order, since in self._awaited.items() if since > oldest}
         orders = [key_number(key) for key, _ in self._kv.scan(QUEUE)]
         with self._lock:
             self.queued = len(orders)
             self._first_waiting = orders[0] if orders else 0
             self._orders_used = max(self._orders_used, orders[-1] if orders else 0)
 
-    def operation(self, operation_id: str) -> OperationRow:
-        """Return an operation's row. Raises OutboxCorrupt when there is none."""
-        raw = self._kv.get(operation_key(operation_id))
+    def order_of(self, operation_id: str) -> int:
+        """Return an operation's order. Raises OutboxCorrupt when it was never wanted."""
+        raw = self._kv.get(wanted_key(operation_id))
         if raw is None:
             raise OutboxCorrupt("an operation of the outbox has no row", hint="check the store")
-        return decode_operation_row(raw)
+        return int.from_bytes(raw)
 
     def status_of(self, operation_id: str) -> OperationStatus | None:
         """Say where an operation is; None when it was never written."""
         raw = self._kv.get(operation_key(operation_id))
         if raw is None:
-            return None
+            wanted = self._kv.get(wanted_key(operation_id)) is not None
+            return OperationStatus(OperationState.QUEUED, None, None, None) if wanted else None
         row = decode_operation_row(raw)
         if row.nonce is None:
-            return self._unpacked_status(row)
+            return self._adopted_status(self.order_of(operation_id))
         tx = self.transaction(row.nonce)
         block = tx.block_number if tx.state in (TxState.INCLUDED, TxState.FINAL) or row.failure else None
         state = OperationState.FAILED if row.failure else SHOWN[tx.state]
         return OperationStatus(state, tx.hash, block, row.failure or None)
 
-    def _unpacked_status(self, row: OperationRow) -> OperationStatus:
-        raw = self._kv.get(number_key(ADOPTED, row.order))
+    def _adopted_status(self, order: int) -> OperationStatus:
+        raw = self._kv.get(number_key(ADOPTED, order))
         if raw is None:
-            state = OperationState.FAILED if row.failure else OperationState.QUEUED
-            return OperationStatus(state, None, None, row.failure or None)
-        adopted = decode_adopted(row.order, raw)
+            raise OutboxCorrupt("an operation found on chain has no row", hint="check the store")
+        adopted = decode_adopted(order, raw)
         return OperationStatus(OperationState.FINAL, adopted.transaction_hash, adopted.block_number, None)
 
     # Transactions
@@ -222,14 +228,14 @@ class OutboxStore:
     def pack(self, row: TxRow, transaction: SignedTransaction, group: Sequence[Queued]) -> None:
         """Move operations from the queue into a new transaction: synced, before it is ever sent."""
         ops: list[Put | Delete] = [*self._new_rows(row, transaction, [item.operation_id for item in group])]
+        packed = encode_operation_row(OperationRow(row.nonce))
         for item in group:
-            moved = OperationRow(item.order, row.nonce, "")
-            ops.append(Put(operation_key(item.operation_id), encode_operation_row(moved)))
+            ops.append(Put(operation_key(item.operation_id), packed))
             ops.append(Delete(number_key(QUEUE, item.order)))
         ops.append(Put(mark_key("orders"), encode_numbers([self._orders_used])))
         self._kv.write(ops, sync=True)
         with self._lock:
-            self.queued -= len(group)
+            self.queued = max(0, self.queued - len(group))
         self._track(row)
 
     def fill(self, row: TxRow, transaction: SignedTransaction) -> None:
@@ -259,16 +265,15 @@ class OutboxStore:
         for queued in again:
             ops += self._requeue_rows(queued)
         for operation_id, failure in failures.items():
-            failed = replace(self.operation(operation_id), nonce=row.nonce, failure=failure)
-            ops.append(Put(operation_key(operation_id), encode_operation_row(failed)))
+            failed = encode_operation_row(OperationRow(row.nonce, failure))
+            ops.append(Put(operation_key(operation_id), failed))
         self._kv.write(ops, sync=True)
         self._note_requeued(again)
         self._track(moved)
 
-    def _requeue_rows(self, queued: Queued) -> list[Put]:
-        row = OperationRow(queued.order, None, "")
+    def _requeue_rows(self, queued: Queued) -> list[Put | Delete]:
         return [
-            Put(operation_key(queued.operation_id), encode_operation_row(row)),
+            Delete(operation_key(queued.operation_id)),
             Put(number_key(QUEUE, queued.order), encode_queued(queued)),
         ]
 
@@ -284,13 +289,15 @@ class OutboxStore:
         ops: list[Put | Delete] = []
         for row in found:
             ops.append(Put(number_key(ADOPTED, row.queued.order), encode_adopted(row)))
+            found_on_chain = encode_operation_row(OperationRow(None))
+            ops.append(Put(operation_key(row.queued.operation_id), found_on_chain))
             ops.append(Delete(number_key(QUEUE, row.queued.order)))
         ops.append(Put(mark_key("seen"), encode_numbers([seen_seq])))
         ops.append(Put(mark_key("searched"), encode_numbers([searched])))
         ops.append(Put(mark_key("orders"), encode_numbers([self._orders_used])))
         self._kv.write(ops, sync=True)
         with self._lock:
-            self.queued -= len(found)
+            self.queued = max(0, self.queued - len(found))
 
     def adopted(self) -> list[AdoptedRow]:
         """Return all adopted operations."""
@@ -308,7 +315,9 @@ class OutboxStore:
         ops.append(Put(mark_key("floor"), encode_numbers([self._floor])))
         ops.append(Put(mark_key("seen"), encode_numbers([seen_seq])))
         ops.append(Put(mark_key("searched"), encode_numbers([0])))
-        ops.append(Put(mark_key("regressed"), encode_numbers([max((row.nonce + 1 for row in lost), default=0)])))
+        ops.append(
+            Put(mark_key("regressed"), encode_numbers([max((row.nonce + 1 for row in lost), default=0)]))
+        )
         ops.append(Delete(mark_key("final")))
         self._kv.write(ops, sync=True)
         self._note_requeued([found.queued for found in unadopted])

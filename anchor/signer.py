@@ -14,11 +14,11 @@ from typing import Any, TypeAlias
 import rlp
 from eth_account import Account
 from eth_account.messages import encode_typed_data
-from eth_keys import keys
 from eth_keys.constants import SECPK1_N
+from eth_keys.datatypes import PrivateKey, Signature
 from eth_keys.exceptions import BadSignature
-from eth_keys.exceptions import ValidationError as KeyValidationError
-from eth_utils import keccak
+from eth_utils.crypto import keccak
+from eth_utils.exceptions import ValidationError as KeyValidationError
 
 from anchor.errors import KeystoreInvalid, SignatureInvalid
 
@@ -61,7 +61,7 @@ class ParsedTransaction:
 class Signer:
     """One secp256k1 key. Never shown: neither `repr` nor any error holds it."""
 
-    def __init__(self, key: keys.PrivateKey) -> None:
+    def __init__(self, key: PrivateKey) -> None:
         """Use `from_key`, `generate` or `load_keystore`."""
         self._key = key
         self.address: bytes = key.public_key.to_canonical_address()
@@ -75,7 +75,7 @@ class Signer:
         """Take a 32-byte private key. Raises KeystoreInvalid when it is not one."""
         if len(key) != 32 or not 0 < int.from_bytes(key) < SECPK1_N:
             raise KeystoreInvalid("a chain key is 32 bytes and below the order of secp256k1")
-        return cls(keys.PrivateKey(key))
+        return cls(PrivateKey(key))
 
     @classmethod
     def generate(cls) -> "Signer":
@@ -143,7 +143,7 @@ def recover_typed(
         raise SignatureInvalid("a signature's r or s is out of range")
     digest = typed_digest(domain, types, primary_type, message)
     try:
-        public = keys.Signature(vrs=(signature[64] - 27, r, s)).recover_public_key_from_msg_hash(digest)
+        public = Signature(vrs=(signature[64] - 27, r, s)).recover_public_key_from_msg_hash(digest)
     except (BadSignature, KeyValidationError, ValueError) as error:
         raise SignatureInvalid("the signature recovers no key") from error
     return bytes(public.to_canonical_address())

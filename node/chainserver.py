@@ -26,7 +26,7 @@ import orjson
 import uvicorn
 import uvloop
 
-from anchor.chain.embedded import DEFAULT_CHAIN_ID, ChainHealth, EmbeddedChain
+from anchor.chain.embedded import DEFAULT_CHAIN_ID, EmbeddedChain
 from anchor.chain.errors import ChainFolderMissing
 from anchor.chain.journal import JOURNAL_NAME
 from anchor.errors import DeltasealError, EngineFailed

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 
+import httpx
+
 from anchor.chain.deploy import Deployment
 from anchor.chain.finality import Finality
 from anchor.chain.gateway import Gateway
@@ -76,6 +78,7 @@ class Node:
     outbox: Outbox
     audit: AuditLog
     clock: Callable[[], int]
+    peers: httpx.Client
     chain: ChainState = field(default_factory=ChainState)
     locks: LockTable = field(default_factory=LockTable)
     council: Signer | None = None

@@ -33,6 +33,7 @@ from node import single
 from node.config import NodeConfig, load_config, write_config
 from node.context import Node
 from node.errors import ConfigInvalid
+from node.federation.endpoints import guarded_client
 from node.http.app import FrameParts, create_app
 from node.http.auth import SCOPES, issue_key
 from node.http.idempotency import IdempotencyGate
@@ -282,6 +283,7 @@ def _wire(
         ),
         audit=AuditLog(store),
         clock=lambda: int(time.time()),
+        peers=guarded_client(config.peer_networks, timeout_s=config.peer_timeout_s),
         council=load_keystore(council_path, passphrase) if council_path.exists() else None,
     )
     node.chain.member_id = member_id
@@ -314,6 +316,7 @@ def _deployment(config: NodeConfig, gateway: Gateway, store: LevelStore) -> Depl
 
 def close_node(node: Node) -> None:
     """Close what `open_node` opened; no thread may use the node any more."""
+    node.peers.close()
     node.gateway.close()
     node.index_store.close()
     node.store.close()

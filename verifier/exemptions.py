@@ -128,6 +128,10 @@ def _try_claims(route: str, evidence: _Evidence) -> _Trial:
             reasons = (Reason(route, Outcome.PASS, f"held as {type_code}"),)
             return _Trial(route, PlanOutcome.EXEMPT, reasons, type_code, verdict.claim)
         refused[why_not] = None
+    causes = evidence.stale(strict=True)
+    if causes:
+        # One of the types has a tighter bound: whether it would have exempted cannot be known.
+        return _Trial(route, PlanOutcome.UNAVAILABLE, causes)
     detail = ", ".join(refused) or "not_found"
     return _Trial(route, PlanOutcome.BRING_PAPER, (Reason(route, Outcome.FAIL, detail),))
 
@@ -145,11 +149,12 @@ class _Evidence:
     now: datetime
     _verdicts: list[tuple[str, Verdict]] | None = None
 
-    def stale(self) -> tuple[Reason, ...]:
-        """Return why the state cannot be known for any of the types."""
+    def stale(self, *, strict: bool = False) -> tuple[Reason, ...]:
+        """Return why the state cannot be known for all of the types, or (strict) for one of them."""
         final = self.index.final_point()
         bounds = [freshness_bound(self.catalog.material_type(code)) for code in self.requirement.any_of]
-        return check_freshness(final, faults=self.faults, now=self.now, bound_seconds=max(bounds))
+        bound = min(bounds) if strict else max(bounds)
+        return check_freshness(final, faults=self.faults, now=self.now, bound_seconds=bound)
 
     def verdicts(self) -> Sequence[tuple[str, Verdict]]:
         """Return (type code, verdict) of every claim that could meet the requirement."""

@@ -33,9 +33,9 @@ __all__ = ["FollowProgress", "Follower", "KeyRing"]
 NEAR_BLOCKS: Final = 8  # This close to the head blocks are asked for one by one, by hash.
 FEWEST_BLOCKS: Final = 16
 MOST_BLOCKS: Final = 200
-# A range with fewer events than this is followed by a longer one, one with more than four times as many
-# by a shorter one: a call then carries megabytes, not hundreds of them.
-AIM_EVENTS: Final = 2000
+# A range with less than this in its events is followed by a longer one, one with more than four times as
+# much by a shorter one: a call then carries megabytes, not hundreds of them.
+AIM_BYTES: Final = 4 << 20
 # An index this far behind its head, in chain time, is named as such: verdicts from it are stale.
 LATE_SECONDS: Final = 60
 
@@ -179,13 +179,14 @@ class Follower:
         self._check_count(blocks)
         for block in blocks:
             self._index.apply(block, final=True)
-        self._adapt(len(logs))
+        self._adapt(_size(logs))
 
     def _take_blocks(self, first: int, last: int, final_number: int) -> None:
         """Take in blocks one by one, their events by block hash, so that a fork cannot mix two chains."""
+        taken_bytes = 0
         for block in self._gateway.blocks(range(first, last + 1)):
-            if block is None:
-                return  # The head moved back while we asked; the next step finds the fork.
+            if block is None or taken_bytes > 4 * AIM_BYTES:
+                return  # Enough for one step, or the head moved back while we asked; the next step finds the fork.
             logs = self._gateway.logs_of_block(self._addresses, block.hash)
             cursor = self._index.cursor()
             if cursor is not None and block.parent_hash != cursor.hash:
@@ -193,6 +194,7 @@ class Follower:
             indexed = self._read_block(block, logs)
             self._check_count([indexed])
             self._index.apply(indexed, final=block.number <= final_number)
+            taken_bytes += _size(logs)
         self._range = max(FEWEST_BLOCKS, self._range)
 
     def _check_count(self, blocks: Sequence[events.IndexedBlock]) -> None:
@@ -206,10 +208,10 @@ class Follower:
         if found > expected:
             raise LogsInvalid("the chain's answer has more batches than its ledger", expected=expected)
 
-    def _adapt(self, count: int) -> None:
-        if count < AIM_EVENTS:
+    def _adapt(self, size_bytes: int) -> None:
+        if size_bytes < AIM_BYTES:
             self._range = min(MOST_BLOCKS, self._range * 2)
-        elif count > 4 * AIM_EVENTS:
+        elif size_bytes > 4 * AIM_BYTES:
             self._range = max(FEWEST_BLOCKS, self._range // 2)
 
     def _read_block(self, block: Block | None, logs: Sequence[Log]) -> events.IndexedBlock:
@@ -244,6 +246,10 @@ class Follower:
             max(0, head.number - indexed_to),
             problem,
         )
+
+
+def _size(logs: Sequence[Log]) -> int:
+    return sum(len(log.body) for log in logs)
 
 
 def _regressed(number: int) -> ChainRegressed:

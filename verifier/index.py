@@ -12,15 +12,15 @@ import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final
+from typing import Final, TypeAlias
 
 from anchor.chain.finality import FinalPoint
 from anchor.commitments import Commitment
-from anchor.entries import BatchEntry, SlotStatus, StatusFlag, decode_status
+from anchor.entries import BatchEntry, SlotStatus, StatusFlag
 from anchor.errors import RecordMalformed
 from anchor.keyvalue import Delete, KeyValue, Put
 from anchor.merkle import inclusion_path
-from anchor.records import RECORD_BYTES, MaterialRecord, RecordId, Stream, decode_record, record_id
+from anchor.records import RECORD_BYTES, MaterialRecord, RecordId, decode_record, record_id
 from anchor.tags import Tag
 from verifier import rows
 from verifier.catalog import KIND_NUMBERS
@@ -56,6 +56,10 @@ _TAG_LIMIT: Final = (
     1000  # Positions read for one tag; more come only from a member that floods its own domain.
 )
 _WIPE_ROWS: Final = 10_000
+
+
+# Batch rows that one query has read: it meets the same batch for most of a claim's records.
+_Memo: TypeAlias = dict[int, tuple[rows.BatchPlace, bytes] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +98,13 @@ class ChainIndex:
     def __init__(self, kv: KeyValue) -> None:
         self._kv = kv
         self._ring = KeyRing()
+        self._final: FinalPoint | None = None
         self._writing = threading.Lock()
         self.catalog_generation = 0
         self.member_generation = 0
         if kv.get(rows.CURSOR) is None and kv.get(rows.IDENTITY) is None:
             self._wipe()  # A crash in the middle of `clear` left rows without a cursor.
+        self._final = self._load_final()
 
     def use_keys(self, ring: KeyRing) -> None:
         """Read and index records with the keys of `ring` from now on."""
@@ -165,7 +171,7 @@ class ChainIndex:
         """
         with self._writing:
             held = self.final_point()
-            if held is not None and point.number < held.number:
+            if held is not None and (point == held or point.number < held.number):
                 return
             self._check_final(point)
             encoded = (
@@ -173,6 +179,7 @@ class ChainIndex:
             )
             prune: list[Put | Delete] = [Delete(key) for key in self._undo_keys(upto=point.number)]
             self._kv.write([*prune, Put(rows.FINAL, encoded)], sync=False)
+            self._final = point
 
     def learn(self, ring: KeyRing) -> int:
         """Index the records that `ring` can read and that were opaque so far; return how many.
@@ -197,6 +204,7 @@ class ChainIndex:
         with self._writing:
             self._kv.write([Delete(rows.CURSOR), Delete(rows.IDENTITY)], sync=True)
             self._wipe()
+            self._final = None
             self._bump()
 
     def _check_order(self, block: IndexedBlock, *, final: bool) -> None:
@@ -270,11 +278,14 @@ class ChainIndex:
 
     def final_point(self) -> FinalPoint | None:
         """Return the last final block with its finality label, or None."""
+        return self._final  # Every verdict asks for it; only this process writes it.
+
+    def _load_final(self) -> FinalPoint | None:
         encoded = self._kv.get(rows.FINAL)
         if encoded is None:
             return None
         point = rows.decode_point(encoded[:48])
-        return FinalPoint(point.number, point.hash, point.time, encoded[48:].decode())
+        return FinalPoint(point.number, point.hash, point.time, encoded[48:].decode("utf-8", "replace"))
 
     def counts(self) -> Counts:
         """Return what the index holds and what it passed over."""
@@ -325,11 +336,11 @@ class ChainIndex:
         if encoded is None:
             return _EMPTY_STATUS
         row = rows.decode_status_row(encoded)
-        status = decode_status(row.value)
+        status = rows.decode_slot(row.value)
         final = self.final_point()
         if final is not None and row.block_number <= final.number:
             return status
-        lasting = decode_status(row.earlier).flags & StatusFlag.SUSPENDED
+        lasting = rows.decode_slot(row.earlier).flags & StatusFlag.SUSPENDED
         return SlotStatus(status.flags | lasting, status.since, status.reason, status.successor)
 
     def document_revocations(self, domain: int, epoch: int, doc_tag: Tag) -> list[tuple[int, SlotStatus]]:
@@ -338,7 +349,7 @@ class ChainIndex:
         encoded = self._kv.get(rows.document_row_key(document))
         if encoded is None:
             return []
-        return [(row.member_id, decode_status(row.value)) for row in rows.decode_document_rows(encoded)]
+        return [(row.member_id, rows.decode_slot(row.value)) for row in rows.decode_document_rows(encoded)]
 
     def consumption(self, nullifier: bytes) -> Consumption | None:
         """Return who consumed a nullifier, or None."""
@@ -365,7 +376,7 @@ class ChainIndex:
     def record_id(self, batch_id: int, index: int) -> RecordId | None:
         """Return a record's id (its leaf hash), or None."""
         found = self._place(batch_id, index, {})
-        return record_id(found[0].entry.member_id, found[1]) if found else None
+        return record_id(found[0].member_id, found[1]) if found else None
 
     def inclusion(self, batch_id: int, index: int) -> list[bytes] | None:
         """Return the RFC 6962 path of a record to its batch's root, or None if there is no such record."""
@@ -375,7 +386,7 @@ class ChainIndex:
         return inclusion_path(leaf_hashes(batch.entry.member_id, batch.records), index)
 
     def _claims(self, kind: bytes, tags: Iterable[Tag]) -> list[Claim]:
-        memo: dict[int, tuple[rows.BatchHead, bytes] | None] = {}
+        memo: _Memo = {}
         commitments: dict[bytes, None] = {}
         for tag in tags:
             for batch_id, index in self._positions(kind, tag):
@@ -395,19 +406,17 @@ class ChainIndex:
             positions += [position for key, _ in overflow for position in rows.decode_positions(key[-10:])]
         return positions
 
-    def _place(
-        self, batch_id: int, index: int, memo: dict[int, tuple[rows.BatchHead, bytes] | None]
-    ) -> tuple[rows.BatchHead, bytes] | None:
+    def _place(self, batch_id: int, index: int, memo: _Memo) -> tuple[rows.BatchPlace, bytes] | None:
         """Return a record's batch and its 96 bytes. A roll-back between two reads makes it None."""
         if batch_id not in memo:
             row = self._kv.get(rows.batch_key(batch_id))
-            memo[batch_id] = (rows.decode_batch(batch_id, row), row) if row is not None else None
+            memo[batch_id] = (rows.decode_batch_place(row), row) if row is not None else None
         batch = memo[batch_id]
         if batch is None:
             return None
         chunk, place = divmod(index, rows.CHUNK_RECORDS)
         held = self._kv.get(rows.chunk_key(batch_id, chunk)) if chunk else batch[1]
-        if held is None or not 0 <= index < batch[0].entry.size:
+        if held is None or not 0 <= index < batch[0].size:
             return None
         start = place * RECORD_BYTES + (0 if chunk else rows.BATCH_HEAD_BYTES)
         record = held[start : start + RECORD_BYTES]
@@ -415,9 +424,7 @@ class ChainIndex:
             raise rows.corrupt("batch")
         return batch[0], record
 
-    def _claim(
-        self, commitment: Commitment, memo: dict[int, tuple[rows.BatchHead, bytes] | None]
-    ) -> Claim | None:
+    def _claim(self, commitment: Commitment, memo: _Memo) -> Claim | None:
         row = self._kv.get(rows.claim_row_key(commitment))
         if row is None:
             return None
@@ -432,20 +439,18 @@ class ChainIndex:
             tuple(record for _, record, _ in read),
             tuple(position for position, _, _ in read),
             first.block_number,
-            first.entry.time,
+            first.time,
             self.status(member_id, commitment),
-            tuple(head.block_number for _, _, head in read),
+            tuple(place.block_number for _, _, place in read),
         )
 
     def _read_records(
-        self, positions: Iterable[tuple[int, int]], memo: dict[int, tuple[rows.BatchHead, bytes] | None]
-    ) -> Iterator[tuple[tuple[int, int], MaterialRecord, rows.BatchHead]]:
+        self, positions: Iterable[tuple[int, int]], memo: _Memo
+    ) -> Iterator[tuple[tuple[int, int], MaterialRecord, rows.BatchPlace]]:
         for position in positions:
             found = self._place(*position, memo)
-            if found is None or found[0].entry.stream is not Stream.MATERIAL:
-                continue
-            record = self._decode(found[1])
-            if record is not None:
+            record = self._decode(found[1]) if found is not None else None
+            if found is not None and record is not None:
                 yield position, record, found[0]
 
     def _decode(self, record: bytes) -> MaterialRecord | None:

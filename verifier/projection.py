@@ -23,7 +23,7 @@ from anchor.records import RECORD_BYTES, Stream
 from anchor.tags import ZERO_TAG
 from verifier import events, rows
 from verifier.catalog import KIND_NAMES
-from verifier.errors import IndexCorrupt, LogsInvalid, LogsMissing
+from verifier.errors import LogsInvalid, LogsMissing
 from verifier.keyring import KeyRing
 from verifier.unmasking import unmask_records
 
@@ -330,7 +330,6 @@ class Projection:
             owner=event.owner,
             digest=event.digest,
             state=state,
-            approved_once=state == "approved",
             text=event.text,
             block_number=self._block.number,
             block_hash=self._block.hash,
@@ -348,8 +347,7 @@ class Projection:
             return
         state = _name(ENTRY_STATES, event.state)
         entry = rows.decode_struct(encoded, rows.EntryVersion)
-        once = entry.approved_once or state == "approved"
-        self._stage.put(key, rows.encode_struct(rows.replace(entry, state=state, approved_once=once)))
+        self._stage.put(key, rows.encode_struct(rows.replace(entry, state=state)))
         if state == "approved" and event.version > head.approved:
             head = rows.replace(head, approved=event.version)
             self._stage.put(rows.entry_head_key(event.key), rows.encode_struct(head))
@@ -415,7 +413,7 @@ def read_frontier(encoded: bytes | None) -> Frontier:
     try:
         return Frontier.decode(encoded) if encoded is not None else Frontier()
     except MerkleInvalid:
-        raise IndexCorrupt("the frontier row of the index is damaged", row="frontier") from None
+        raise rows.corrupt("frontier") from None
 
 
 def read_counts(encoded: bytes | None) -> rows.Counts:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 import msgspec.structs
 
-from anchor.entries import BatchEntry
+from anchor.entries import BatchEntry, SlotStatus, decode_status
+from anchor.errors import StatusMalformed
 from anchor.records import RECORD_BYTES, Stream
 from verifier.errors import IndexCorrupt
 
@@ -42,6 +43,7 @@ CLAIM_POSITIONS: Final = 4096
 _POSITION: Final = struct.Struct(">QH")
 _POINT: Final = struct.Struct(">Q32sQ")
 _BATCH: Final = struct.Struct(">IBQH32sQQ32s")
+_BATCH_PLACE: Final = struct.Struct(">I9xH32xQQ32x")  # The same row, read for what a claim needs.
 _STATUS: Final = struct.Struct(">32sQ32s")
 _DOCUMENT: Final = struct.Struct(">I32sQ")
 _CONSUMPTION: Final = struct.Struct(">IQ32sQ")
@@ -65,6 +67,18 @@ class BatchHead:
     entry: BatchEntry
     block_number: int
     transaction_hash: bytes
+
+
+class BatchPlace(NamedTuple):
+    """Who appended a batch, how many records, when and in which block.
+
+    A tuple, not a dataclass: one is made for every record that a query reads.
+    """
+
+    member_id: int
+    size: int
+    time: int
+    block_number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +139,8 @@ class Member(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
 class EntryVersion(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     """One version of a catalogue entry, its text, and where it is anchored.
 
-    `state` pending | approved | retired; `approved_once` stays when an approved version is retired;
-    `digest` is SHA-256(text); `time` is the block's; `log_index` counts within the block.
+    `state` pending | approved | retired; `digest` is SHA-256(text); `time` is the block's; `log_index`
+    counts within the block.
     """
 
     kind: str
@@ -135,7 +149,6 @@ class EntryVersion(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     owner: int
     digest: bytes
     state: str
-    approved_once: bool
     text: bytes
     block_number: int
     block_hash: bytes
@@ -384,6 +397,18 @@ def decode_batch(batch_id: int, encoded: bytes) -> BatchHead:
     return BatchHead(entry, number, transaction)
 
 
+def decode_batch_place(encoded: bytes) -> BatchPlace:
+    """Decode the few fields of a batch row that a claim needs.
+
+    Raises:
+        IndexCorrupt: too short.
+    """
+    try:
+        return BatchPlace._make(_BATCH_PLACE.unpack_from(encoded))
+    except struct.error:
+        raise corrupt("batch") from None
+
+
 def encode_status_row(row: StatusRow) -> bytes:
     """Encode a status row: slot 32 | block 8 | earlier slot 32."""
     return _STATUS.pack(row.value, row.block_number, row.earlier)
@@ -396,6 +421,18 @@ def decode_status_row(encoded: bytes) -> StatusRow:
         IndexCorrupt: not 72 bytes.
     """
     return StatusRow(*_unpack(_STATUS, encoded, "status"))
+
+
+def decode_slot(value: bytes) -> SlotStatus:
+    """Decode a status slot that the projection has checked when it came.
+
+    Raises:
+        IndexCorrupt: it is none any more.
+    """
+    try:
+        return decode_status(value)
+    except StatusMalformed:
+        raise corrupt("status") from None
 
 
 def encode_document_row(row: DocumentRow) -> bytes:

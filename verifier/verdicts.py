@@ -11,10 +11,10 @@ Frozen values in, a verdict with reasons out. No logging, clock, file or chain.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, timezone
 from enum import StrEnum
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeAlias
 
 from anchor.chain.finality import FinalPoint
 from anchor.commitments import Commitment
@@ -122,6 +122,20 @@ _WORST_FIRST: Final = (
 )
 _SEVERITY: Final = {kind: rank for rank, kind in enumerate(_WORST_FIRST)}
 _MATCH_RANK: Final = {SubjectMatch.MATCH: 0, SubjectMatch.UNCHECKED: 1, SubjectMatch.MISMATCH: 2}
+# Reasons that carry no figure are made once: verdicts are asked for by the thousand.
+_FRESH: Final = (Reason("freshness", Outcome.PASS),)
+_FOUND: Final = Reason("found", Outcome.PASS)
+_FINAL: Final = Reason("final", Outcome.PASS)
+_NOT_FINAL: Final = Reason("final", Outcome.WARN, "its block is not final yet")
+_CLAIM_CLEAR: Final = Reason("claim_status", Outcome.PASS)
+_DOCUMENT_CLEAR: Final = Reason("document_status", Outcome.PASS)
+_IN_TIME: Final = Reason("validity", Outcome.PASS)
+_NOT_CONSUMABLE: Final = Reason("consumption", Outcome.SKIPPED)
+_MATCH_REASONS: Final = {
+    SubjectMatch.MATCH: Reason("subject", Outcome.PASS),
+    SubjectMatch.MISMATCH: Reason("subject", Outcome.FAIL, "the document is not about this subject"),
+    SubjectMatch.UNCHECKED: Reason("subject", Outcome.SKIPPED),
+}
 _FLAG_KINDS: Final = (
     (StatusFlag.REVOKED, VerdictKind.REVOKED),
     (StatusFlag.ERASED, VerdictKind.ERASED),
@@ -149,7 +163,7 @@ def judge(
     stale = check_freshness(
         context.final, faults=faults, now=now, bound_seconds=freshness_bound(context.material_type)
     )
-    found = [context.assess(claim) for claim in context.claims()]
+    found = context.assess_all()
     if not found:
         return context.verdict(_nothing_found(index), stale)
     best = min(found, key=_preference)
@@ -170,7 +184,7 @@ def judge_claims(
     stale = check_freshness(
         context.final, faults=faults, now=now, bound_seconds=freshness_bound(context.material_type)
     )
-    found = sorted((context.assess(claim) for claim in context.claims()), key=_preference)
+    found = sorted(context.assess_all(), key=_preference)
     return [context.verdict(one, stale) for one in found]
 
 
@@ -234,6 +248,22 @@ def _nothing_found(index: ChainIndex) -> _Assessment:
     return _Assessment(VerdictKind.UNKNOWN, tuple(reasons), SubjectMatch.UNCHECKED, None)
 
 
+_FileTag: TypeAlias = tuple[int, int, Tag]  # Domain, epoch, content tag.
+
+
+@dataclass(frozen=True, slots=True)
+class _Revocation:
+    """Who revoked a document number, in which domain, and where the claim that ties it to a file stands."""
+
+    sealed_at: tuple[int, int]
+    domain: int
+    members: frozenset[int]
+
+
+def _file_tag(record: MaterialRecord) -> _FileTag:
+    return record.domain, record.epoch, record.content_tag
+
+
 @dataclass(slots=True)
 class _Context:
     """One question with what it is judged by, read once."""
@@ -245,6 +275,7 @@ class _Context:
     now: datetime
     final: FinalPoint | None = None
     material_type: MaterialType | None = None
+    revocations: dict[_FileTag, list[_Revocation]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.final = self.index.final_point()
@@ -263,12 +294,18 @@ class _Context:
             return self.index.claims_by_subject(self._subject_tags(self.keys.all(), question.type_code))
         return []
 
+    def assess_all(self) -> list[_Assessment]:
+        """Judge each claim that answers the question."""
+        claims = self.claims()
+        self.revocations = self._revocations(claims)
+        return [self.assess(claim) for claim in claims]
+
     def assess(self, claim: Claim) -> _Assessment:
         """Judge one claim; the worst kind wins, every finding stays among the reasons."""
         records = self._settled(claim)
         match, type_code = self._match_subject(records or claim.records)
         kinds = [VerdictKind.VALID if records else VerdictKind.PENDING]
-        reasons = [Reason("found", Outcome.PASS), _match_reason(match), _final_reason(bool(records))]
+        reasons = [_FOUND, _MATCH_REASONS[match], _FINAL if records else _NOT_FINAL]
         checks = (
             self._claim_status(claim),
             self._document_status(claim, type_code),
@@ -286,7 +323,7 @@ class _Context:
         final = self.final
         return Verdict(
             kind=VerdictKind.STALE if stale else found.kind,
-            reasons=(*(stale or (Reason("freshness", Outcome.PASS),)), *found.reasons),
+            reasons=(*(stale or _FRESH), *found.reasons),
             subject_match=found.subject_match,
             as_of=datetime.fromtimestamp(final.time, UTC) if final else None,
             fresh=not stale,
@@ -333,28 +370,43 @@ class _Context:
         return [one.code for one in self.catalog.material_types() if subject.id_type in one.subject_kinds]
 
     def _claim_status(self, claim: Claim) -> tuple[VerdictKind | None, Reason]:
-        for flag, kind in _FLAG_KINDS:
-            if claim.status.flags & flag:
+        # Plain integers: an enum's `&` costs as much as a row of the index, and most claims have no flag.
+        flags = int(claim.status.flags)
+        for flag, kind in _FLAG_KINDS if flags else ():
+            if flags & int(flag):
                 detail = f"{kind.value} by its custodian, reason {claim.status.reason}"
                 return kind, Reason("claim_status", Outcome.FAIL, detail)
-        return None, Reason("claim_status", Outcome.PASS)
+        return None, _CLAIM_CLEAR
+
+    def _revocations(self, claims: Sequence[Claim]) -> dict[_FileTag, list[_Revocation]]:
+        """Collect what members revoked by document number, by the file that the number was sealed with."""
+        found: dict[_FileTag, list[_Revocation]] = {}
+        for claim in claims:
+            for record in claim.records:
+                if record.doc_tag == ZERO_TAG:
+                    continue
+                acts = self.index.document_revocations(record.domain, record.epoch, record.doc_tag)
+                revokers = frozenset(member for member, status in acts if status.flags & StatusFlag.REVOKED)
+                if revokers:
+                    sealed = _Revocation(claim.positions[0], record.domain, revokers)
+                    found.setdefault(_file_tag(record), []).append(sealed)
+        return found
 
     def _document_status(self, claim: Claim, confirmed: str | None) -> tuple[VerdictKind | None, Reason]:
-        """An issuer's act reaches every agency's copy.
+        """An issuer's act reaches every agency's copy, also one that was sealed later without the number.
 
-        A type that no subject confirms may be wrong, on purpose too: then every issuer of the domain counts.
+        Else any member could seal a revoked file again and have it valid. Claims sealed later do not count:
+        else any member could have a good file revoked by sealing it with the number of a bad one. A type
+        that no subject confirms may be wrong, on purpose too: then every issuer of the domain counts.
         """
-        for record in claim.records:
-            if record.doc_tag == ZERO_TAG:
-                continue
-            acts = self.index.document_revocations(record.domain, record.epoch, record.doc_tag)
-            revokers = {member for member, status in acts if status.flags & StatusFlag.REVOKED}
-            if revokers and revokers & self._issuers(record.domain, confirmed):
-                detail = "revoked by its issuer"
-                if confirmed is None:
-                    detail = "revoked by an issuer of this domain; the type is not confirmed"
-                return VerdictKind.REVOKED, Reason("document_status", Outcome.FAIL, detail)
-        return None, Reason("document_status", Outcome.PASS)
+        for tag in {_file_tag(record) for record in claim.records} if self.revocations else ():
+            for act in self.revocations.get(tag, ()):
+                if act.sealed_at <= claim.positions[0] and act.members & self._issuers(act.domain, confirmed):
+                    detail = "revoked by its issuer"
+                    if confirmed is None:
+                        detail = "revoked by an issuer of this domain; the type is not confirmed"
+                    return VerdictKind.REVOKED, Reason("document_status", Outcome.FAIL, detail)
+        return None, _DOCUMENT_CLEAR
 
     def _issuers(self, domain: int, confirmed: str | None) -> frozenset[int]:
         if confirmed is not None:
@@ -375,12 +427,12 @@ class _Context:
                 return VerdictKind.EXPIRED, Reason("validity", Outcome.FAIL, detail)
         if any(record.issued_on is not None and record.issued_on > today for record in claim.records):
             return None, Reason("validity", Outcome.WARN, "its date of issue has not come yet")
-        return None, Reason("validity", Outcome.PASS)
+        return None, _IN_TIME
 
     def _consumption(self) -> tuple[VerdictKind | None, Reason]:
         kind, question = self.material_type, self.question
         if kind is None or not kind.consume_once or kind.consume_domain is None:
-            return None, Reason("consumption", Outcome.SKIPPED)
+            return None, _NOT_CONSUMABLE
         if question.document_no is None or question.fund is None:
             return None, Reason(
                 "consumption", Outcome.SKIPPED, "no document number and fund to look it up by"
@@ -403,19 +455,3 @@ def is_over_age(record: MaterialRecord, kind: MaterialType | None, today: date) 
     ):
         return False
     return (today - record.issued_on).days >= kind.validity_days
-
-
-def _match_reason(match: SubjectMatch) -> Reason:
-    outcome = {
-        SubjectMatch.MATCH: Outcome.PASS,
-        SubjectMatch.MISMATCH: Outcome.FAIL,
-        SubjectMatch.UNCHECKED: Outcome.SKIPPED,
-    }[match]
-    detail = "the document is not about this subject" if match is SubjectMatch.MISMATCH else ""
-    return Reason("subject", outcome, detail)
-
-
-def _final_reason(is_final: bool) -> Reason:
-    if is_final:
-        return Reason("final", Outcome.PASS)
-    return Reason("final", Outcome.WARN, "its block is not final yet")

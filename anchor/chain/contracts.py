@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, Final
 
 from eth_abi.abi import decode, encode
-from eth_utils import keccak
+from eth_utils.crypto import keccak
 
 from anchor.chain.errors import AbiMismatch
 from anchor.chain.gateway import Log
@@ -54,7 +54,9 @@ def artifact_of(contract: str) -> Artifact:
 def creation_code(contract: str, *arguments: object) -> bytes:
     """Return the calldata that creates `contract` with these constructor arguments. Raises AbiMismatch."""
     artifact = artifact_of(contract)
-    inputs = next((item["inputs"] for item in artifact.abi if item["type"] == "constructor"), [])
+    inputs: list[dict[str, Any]] = next(
+        (item["inputs"] for item in artifact.abi if item["type"] == "constructor"), []
+    )
     return bytes.fromhex(artifact.bytecode.removeprefix("0x")) + _encode(inputs, arguments)
 
 
@@ -231,7 +233,7 @@ def decode_revert(reason: bytes) -> tuple[str, Mapping[str, Any]]:
             return name, {"0": decode(kinds, rest)[0]}
         item = _errors_by_selector().get(head)
         return (item.name, _decode(item.inputs, rest)) if item else ("", {})
-    except Exception:  # A hostile contract may answer with anything; then there is no reason to tell.
+    except Exception:  # noqa: BLE001 - a hostile contract may answer with anything; then there is no reason to tell.
         return "", {}
 
 

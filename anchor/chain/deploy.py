@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 import rlp
-from eth_utils import keccak
+from eth_utils.crypto import keccak
 
 from anchor.chain.contracts import (
     creation_code,
@@ -202,7 +203,7 @@ def _check_wiring(gateway: Gateway, deployment: Deployment) -> None:
 
 def _view(
     gateway: Gateway, address: bytes, contract: str, function: str, *arguments: object
-) -> tuple[object, ...]:
+) -> tuple[Any, ...]:
     """Ask a view of a contract that may not be there or not be ours. Raises ChainMismatch then."""
     try:
         raw = gateway.call(address, encode_call(contract, function, *arguments))

@@ -33,13 +33,33 @@ RETRY_S = 1.0
 
 # What may be asked. Everything else is refused: anvil also answers calls that would rewrite the chain.
 READ_METHODS = frozenset(
-    """
-    web3_clientVersion net_version net_listening eth_chainId eth_syncing eth_gasPrice eth_accounts
-    eth_blockNumber eth_getBalance eth_getCode eth_getStorageAt eth_getTransactionCount eth_call eth_estimateGas
-    eth_getBlockByNumber eth_getBlockByHash eth_getBlockReceipts eth_getTransactionByHash
-    eth_getTransactionByBlockHashAndIndex eth_getTransactionByBlockNumberAndIndex eth_getTransactionReceipt
-    eth_getBlockTransactionCountByHash eth_getBlockTransactionCountByNumber eth_getLogs eth_getProof
-    """.split()
+    [
+        "web3_clientVersion",
+        "net_version",
+        "net_listening",
+        "eth_chainId",
+        "eth_syncing",
+        "eth_gasPrice",
+        "eth_accounts",
+        "eth_blockNumber",
+        "eth_getBalance",
+        "eth_getCode",
+        "eth_getStorageAt",
+        "eth_getTransactionCount",
+        "eth_call",
+        "eth_estimateGas",
+        "eth_getBlockByNumber",
+        "eth_getBlockByHash",
+        "eth_getBlockReceipts",
+        "eth_getTransactionByHash",
+        "eth_getTransactionByBlockHashAndIndex",
+        "eth_getTransactionByBlockNumberAndIndex",
+        "eth_getTransactionReceipt",
+        "eth_getBlockTransactionCountByHash",
+        "eth_getBlockTransactionCountByNumber",
+        "eth_getLogs",
+        "eth_getProof",
+    ]
 )
 SEND_METHOD = "eth_sendRawTransaction"
 
@@ -419,10 +439,9 @@ def _raw_of(request: dict[str, Any]) -> bytes:
     """Return the one raw transaction of a send request. Raises SignatureInvalid."""
     params = request.get("params")
     try:
-        (text,) = params if isinstance(params, list) else ()
-        if not text.startswith("0x"):
+        if not isinstance(params, list) or len(params) != 1 or not params[0].startswith("0x"):
             raise ValueError
-        return bytes.fromhex(text[2:])
+        return bytes.fromhex(params[0][2:])
     except (ValueError, TypeError, AttributeError) as error:
         raise SignatureInvalid("params must be one raw transaction in hex") from error
 

@@ -154,7 +154,7 @@ class Engine:
                 env={"HOME": str(self._scratch), "PATH": os.defpath},
                 # Without its own session a Ctrl-C meant for us would stop anvil before the last block.
                 start_new_session=True,
-                preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 - one prctl call, nothing imported
+                preexec_fn=_die_with(os.getpid()),
             )
         except OSError as error:
             raise EngineFailed("the anvil program cannot be run", hint="check DELTASEAL_ANVIL") from error

@@ -83,7 +83,8 @@ def open_network(folder: Path, *, say: Say, port_base: int | None = None) -> Ite
         _admit(council, made)
         _name_reviewer(gateway, council_signer, deployment, made[0].address)
         say(f"members {', '.join(member.key for member in people.MEMBERS)} are admitted and hold their keys")
-        nodes = {unit.member.key: _start_node(unit, logs, stack) for unit in made}
+        started = [(unit, _start_node(unit, logs, stack)) for unit in made]
+        nodes = {unit.member.key: _open_node(unit, part, stack) for unit, part in started}
         say("nodes are ready: " + ", ".join(f"{name} at {node.url}" for name, node in nodes.items()))
         network = Network(folder, chain, rpc, gateway, deployment, council, nodes)
         _publish_catalogue(network)
@@ -239,11 +240,16 @@ def _profile(unit: _Made) -> Profile:
     )
 
 
-def _start_node(unit: _Made, logs: Path, stack: ExitStack) -> DemoNode:
+def _start_node(unit: _Made, logs: Path, stack: ExitStack) -> Part:
     argv = python_argv("node", "serve", "--data-dir", str(unit.folder), "--port", str(unit.port))
     part = Part(unit.member.key.lower(), argv, logs=logs, fix=_NODE_FIX)
     part.start()
     stack.callback(part.stop)
+    return part
+
+
+def _open_node(unit: _Made, part: Part, stack: ExitStack) -> DemoNode:
+    """Wait until the node is ready and issue a key for each agency that it hosts."""
     wait_ready(part, unit.url)
     with NodeClient(unit.url, unit.admin_key_file.read_text("utf-8").strip()) as admin:
         keys = {agency.key: _issue_key(admin, part, agency) for agency in unit.member.agencies}

@@ -50,10 +50,13 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """A node's answer to a wish; `sha256` is that of the bytes that came with it, empty when none came."""
+    """A node's answer to a wish; `sha256` is that of the bytes that came with it, empty when none came.
+
+    `failed` is the check that failed with its detail ("status: revoked"), empty when none did.
+    """
 
     outcome: str
-    code: str
+    failed: str
     why: str
     block: int | None
     sha256: str = ""
@@ -122,11 +125,11 @@ class Stage:
         try:
             answer = self._decided(agency, client, self._reuse_body(agency, wish))
         except ApiProblem as problem:
-            return Released(problem.code, problem.code, problem.detail or problem.title, None)
+            return Released(problem.code, "", problem.detail or problem.title, None)
         content = answer.get("content")
         digest = _download_digest(client, content["url"]) if content else ""
-        code, why = _decision_reason(answer)
-        return Released(answer["outcome"], code, why, (answer.get("material") or {}).get("block"), digest)
+        failed, why = _decision_reason(answer)
+        return Released(answer["outcome"], failed, why, (answer.get("material") or {}).get("block"), digest)
 
     def _reuse_body(self, agency: Agency, wish: Wish) -> Body:
         return {
@@ -193,12 +196,10 @@ def verdict_block(answer: Mapping[str, Any]) -> int | None:
 
 
 def _decision_reason(answer: Mapping[str, Any]) -> tuple[str, str]:
-    """Return (code, sentence) of what decided a reuse."""
-    for check in answer["checks"]:
-        if check["result"] == "fail":
-            return check["code"], f"{check['code']}: {check['detail']}"
-    explain = answer["explain"]
-    return "", str(explain["en"] if isinstance(explain, Mapping) else explain)
+    """Return (failed check with its detail, or nothing; plain sentence) of a reuse."""
+    failed = [check for check in answer["checks"] if check["result"] == "fail"]
+    code = f"{failed[0]['code']}: {failed[0]['detail']}" if failed else ""
+    return code, str(answer["explain"]["en"])
 
 
 def _download_digest(client: NodeClient, path: str) -> str:

@@ -20,7 +20,6 @@ from anchor.envelopes import RecipientKey, open_
 from anchor.errors import AnchorError, ValueNotCanonical
 from node.context import Node
 from node.errors import PeerUnavailable, ReleaseBroken, ReleaseRefused
-from node.federation.endpoints import guarded_client
 from node.federation.messages import (
     ReleaseRequest,
     SignedAnswer,
@@ -59,21 +58,17 @@ def request_release(
         ReleaseBroken: the answer is not what it must be; the peer is faulty or hostile.
     """
     body = render(sign_request(request, node.signer, node.deployment))
-    with guarded_client(node.config.peer_networks, timeout_s=node.config.peer_timeout_s) as client:
-        try:
-            with client.stream(
-                "POST",
-                endpoint.rstrip("/") + RELEASE_PATH,
-                content=body,
-                headers={"content-type": "application/json"},
-            ) as response:
-                return _receive(node, response, request, key, into)
-        except (httpx.HTTPError, OSError):
-            raise PeerUnavailable(
-                "the custodian's node does not answer",
-                hint="try again later, or use the next route",
-                reason="no_answer",
-            ) from None
+    url = endpoint.rstrip("/") + RELEASE_PATH
+    headers = {"content-type": "application/json"}
+    try:
+        with node.peers.stream("POST", url, content=body, headers=headers) as response:
+            return _receive(node, response, request, key, into)
+    except (httpx.HTTPError, httpx.InvalidURL, OSError):
+        raise PeerUnavailable(
+            "the custodian's node does not answer",
+            hint="try again later, or use the next route",
+            reason="no_answer",
+        ) from None
 
 
 def _receive(

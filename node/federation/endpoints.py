@@ -80,8 +80,8 @@ def guarded_client(networks: Sequence[str], *, timeout_s: float) -> httpx.Client
     transport._pool = httpcore.ConnectionPool(
         ssl_context=httpx.create_ssl_context(),
         max_connections=64,
-        max_keepalive_connections=16,
-        keepalive_expiry=15,
+        # A pooled connection to a node that was restarted would look like a node that is down.
+        max_keepalive_connections=0,
         network_backend=GuardedBackend([ipaddress.ip_network(text) for text in networks]),
     )
     return httpx.Client(

@@ -122,9 +122,9 @@ def check_head(by_sequence: dict[int, ChainEntry], remembered: tuple[int, bytes]
     sequence, head = remembered
     latest = by_sequence[max(by_sequence)]
     known = by_sequence.get(sequence)
-    # A database ahead of its head file is what a crash between the two writes leaves.
-    other_past = known.head != head if known else sequence + RING > latest.sequence
-    if latest.sequence < sequence or other_past:
+    # A database ahead of its head file is what a crash between the two writes leaves; one that has neither
+    # this batch nor, in the ring, a full turn of later ones is behind it.
+    if known.head != head if known else sequence + RING > latest.sequence:
         raise StoreRolledBack(
             "the database lacks acknowledged batches: its log was cut or an older copy was put back",
             hint="restore a verified backup together with its head file; do not go on with this folder",

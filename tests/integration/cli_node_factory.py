@@ -5,7 +5,9 @@ It counts what it was asked, and can refuse, delay, or cut a request off in the 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import json
 import os
 import socket
@@ -18,6 +20,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+from cli.main import run
 
 API_KEY = "dsk_4j7kq2m4n6p8r0s2_" + "x" * 43
 META_FIELDS = {
@@ -80,16 +84,19 @@ class _Handler(BaseHTTPRequestHandler):
         self._serve(b"")
 
     def do_POST(self) -> None:
-        self._serve(self._body())
+        body = self._body()
+        if body is None:
+            self.close_connection = True
+            return
+        self._serve(body)
 
     do_PUT = do_POST
 
-    def _body(self) -> bytes:
+    def _body(self) -> bytes | None:
+        """Read the body; None when the sender broke off."""
         length = int(self.headers.get("Content-Length", "0"))
         body = self.rfile.read(length)
-        if len(body) < length:
-            raise ConnectionAbortedError
-        return body
+        return body if len(body) == length else None
 
     def _serve(self, body: bytes) -> None:
         path = self.path.split("?")[0]
@@ -219,7 +226,7 @@ def key_file(folder: Path, text: str = API_KEY) -> Path:
     return path
 
 
-def cli_env(folder: Path, **more: str) -> dict[str, str]:
+def cli_env(folder: Path) -> dict[str, str]:
     """Give an environment in which no settings of the machine count and nothing is left behind."""
     home = folder / "home"
     home.mkdir(exist_ok=True)
@@ -227,11 +234,10 @@ def cli_env(folder: Path, **more: str) -> dict[str, str]:
     return {
         "HOME": str(home), "XDG_CONFIG_HOME": str(home / "config"), "XDG_STATE_HOME": str(home / "state"),
         "XDG_CONFIG_DIRS": str(home / "none"), "PATH": os.environ["PATH"], "PYTHONPATH": checkout, "LANG": "C.UTF-8",
-        **more,
     }  # fmt: skip
 
 
-def start_cli(arguments: list[str], folder: Path, **env: str) -> subprocess.Popen[str]:
+def start_cli(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
     """Start the command in a process of its own, with its settings in `folder`."""
     return subprocess.Popen(
         [sys.executable, "-m", "cli", *arguments],
@@ -239,12 +245,23 @@ def start_cli(arguments: list[str], folder: Path, **env: str) -> subprocess.Pope
         stderr=subprocess.PIPE,
         text=True,
         cwd=folder,
-        env=cli_env(folder, **env),
+        env=cli_env(folder),
     )
 
 
-def run_cli(arguments: list[str], folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end."""
-    process = start_cli(arguments, folder, **env)
-    out, err = process.communicate(timeout=120)
-    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+def run_cli(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end inside this process, as `main` runs it, with its settings in `folder`."""
+    before_env, before_folder, env = dict(os.environ), Path.cwd(), cli_env(folder)
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+    try:
+        os.environ.clear()
+        os.environ.update(env)
+        os.chdir(folder)
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = run(arguments)
+    finally:
+        os.environ.clear()
+        os.environ.update(before_env)
+        os.chdir(before_folder)
+    texts = [stream.buffer.getvalue().decode("utf-8") for stream in (out, err)]  # type: ignore[attr-defined]
+    return subprocess.CompletedProcess(arguments, int(code), *texts)

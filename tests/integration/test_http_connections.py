@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from node.http.errors import RequestFraming
 from node.http.limits import HttpLimits
-from node.http.protocol import ConnectionLimits
+from node.http.protocol import ConnectionLimits, DeadlineProtocol
 from tests.integration.frame_factory import RunningFrame, quick_connection, read_to_end, running_frame, until
 
 HEAD = b"POST /v1/open/x HTTP/1.1\r\nHost: a\r\n"
@@ -207,3 +208,38 @@ def test_the_watch_looks_often_enough_for_the_shortest_deadline() -> None:
     assert ConnectionLimits().watch_interval_s <= 2.5
     assert ConnectionLimits(drain_s=0.4).watch_interval_s == 0.1
     assert ConnectionLimits(drain_s=0.001).watch_interval_s == 0.01
+
+
+class _Parser:
+    """A parser that is more lenient than today's."""
+
+    def __init__(self, version: str) -> None:
+        self._version = version
+
+    def get_http_version(self) -> str:
+        return self._version
+
+    def should_upgrade(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("fields", "version"),
+    [
+        ({"content-length": "4", "transfer-encoding": "chunked"}, "1.1"),
+        ({"transfer-encoding": "chunked, identity"}, "1.1"),
+        ({"transfer-encoding": "chunked"}, "1.0"),
+        ({}, "0.9"),
+    ],
+)
+def test_framing_is_judged_here_also_if_the_parser_lets_it_pass(fields: dict[str, str], version: str) -> None:
+    connection = object.__new__(DeadlineProtocol)
+    connection.parser = _Parser(version)
+    connection.headers = [
+        (b"host", b"a"),
+        *((name.encode(), value.encode()) for name, value in fields.items()),
+    ]
+    with pytest.raises(RequestFraming):
+        connection._check_framing()
+    connection.parser, connection.headers = _Parser("1.1"), [(b"host", b"a"), (b"content-length", b"4")]
+    connection._check_framing()

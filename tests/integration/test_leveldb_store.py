@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import plyvel
 import pytest
@@ -254,9 +255,10 @@ def refused(call):
     return False
 child = os.fork()
 if child == 0:
-    calls = [lambda: store.get(b"k"), lambda: store.write([Put(b"k", b"w")], sync=True), lambda: list(rows)]
+    calls = [lambda: store.get(b"k"), lambda: list(rows), lambda: store.write([Put(b"k", b"w")], sync=True)]
+    code = 0 if all(map(refused, calls)) else 1
     store.close()
-    os._exit(0 if all(map(refused, calls)) else 1)
+    os._exit(code)
 _, status = os.waitpid(child, 0)
 store.write([Put(b"l", b"w")], sync=True)
 print(os.waitstatus_to_exitcode(status), list(rows), store.get(b"l"))
@@ -345,8 +347,39 @@ print("closed")
 """
 
 
-def test_closing_under_readers_and_writers_ends_them_with_an_error_and_no_crash(tmp_path: Path) -> None:
-    done = make.run_script(CLOSE_UNDER_READERS, str(tmp_path / "store"))
+CLOSE_UNDER_LONG_READS = """
+import sys, threading
+from pathlib import Path
+from anchor.keyvalue import Put
+from node.errors import StoreClosed
+from node.store.leveldb import LevelStore
+path = Path(sys.argv[1])
+with LevelStore.create(path, node_id="n", seal=None, chain=False) as store:
+    for n in range(16):
+        store.write([Put(b"blob/%02d" % n, bytes([n]) * (1 << 20))], sync=False)
+    store.compact(b"")
+for turn in range(20):
+    store = LevelStore.open(path, seal=None)
+    started = threading.Barrier(7)
+    def read(first):
+        started.wait()
+        try:
+            for n in range(10_000):
+                store.get(b"blob/%02d" % ((first + n) % 16))
+        except StoreClosed:
+            pass
+    threads = [threading.Thread(target=read, args=(number,)) for number in range(6)]
+    for thread in threads: thread.start()
+    started.wait()
+    store.close()
+    for thread in threads: thread.join()
+print("closed")
+"""
+
+
+@pytest.mark.parametrize("script", [CLOSE_UNDER_READERS, CLOSE_UNDER_LONG_READS], ids=["mixed", "long reads"])
+def test_closing_under_use_ends_it_with_an_error_and_no_crash(tmp_path: Path, script: str) -> None:
+    done = make.run_script(script, str(tmp_path / "store"))
     assert (done.returncode, done.stdout.strip()) == (0, "closed"), done.stderr
 
 
@@ -368,6 +401,30 @@ def test_threads_that_wait_share_a_commit(tmp_path: Path) -> None:
         assert store.stats().synced_commits < 800 / 2
     with make.opened(tmp_path / "store") as store:
         assert len(list(store.keys(b"t/"))) == 800
+
+
+class Watched:
+    """A LevelDB that notes which batches were to be synced."""
+
+    def __init__(self, database: Any) -> None:
+        self._database = database
+        self.syncs: list[bool] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._database, name)
+
+    def write_batch(self, *, sync: bool) -> Any:
+        self.syncs.append(sync)
+        return self._database.write_batch(sync=sync)
+
+
+def test_leveldb_is_told_to_sync_what_must_be_durable(tmp_path: Path) -> None:
+    with make.made(tmp_path / "store") as store:
+        store._db = watched = Watched(store._db)
+        for sync in (True, False, True):
+            store.write(make.rows(0, 1), sync=sync)
+        store.write([Put(b"blob/x", b"chunk")], sync=True)
+        assert watched.syncs == [True, False, True, True]
 
 
 def test_writes_without_sync_cost_no_fsync(tmp_path: Path) -> None:
@@ -441,6 +498,7 @@ while len(codes) < 3:
         print(number)
     except StoreError as error:
         codes.append(error.code)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     number += 1
 print(*codes, store.get(b"row/000000") == bytes(5000))
 """

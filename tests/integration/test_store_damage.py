@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import plyvel
@@ -97,6 +98,40 @@ def test_flipped_bit_is_never_served(filled: Path, tmp_path: Path, suffix: str) 
         refused += bool(assert_intact_or_refused(copy))
         shutil.rmtree(copy)
     assert refused >= 38  # a flip in padding may be harmless
+
+
+def _get_all(store: LevelStore) -> dict[bytes, bytes | None]:
+    return {op.key: store.get(op.key) for op in make.rows(0, ROWS)}
+
+
+def _scan_all(store: LevelStore) -> dict[bytes, bytes | None]:
+    return dict(store.scan(b"row/"))
+
+
+@pytest.mark.parametrize("read", [_get_all, _scan_all])
+def test_flipped_bit_is_never_served_by_a_store_without_seal(
+    tmp_path: Path, read: Callable[[LevelStore], dict[bytes, bytes | None]]
+) -> None:
+    path = tmp_path / "store"
+    chance = random.Random(4)
+    with make.made(path, sealed=False, chain=False) as store:
+        noise = [Put(op.key, chance.randbytes(100)) for op in make.rows(0, ROWS)]  # does not compress
+        store.write(noise, sync=True)
+        store.compact(b"")
+    expected = {op.key: op.value for op in noise}
+    (table,) = make.files(path, ".ldb")[-1:]
+    refused = 0
+    for position in chance.sample(range(table.stat().st_size * 9 // 10), 30):
+        copy = make.snapshot(path, tmp_path / f"copy{position}")
+        make.flip(make.database(copy) / table.name, position)
+        try:
+            with make.opened(copy, sealed=False) as store:
+                assert read(store) == expected
+        except StoreDamaged as error:
+            refused += 1
+            assert error.facts["file"] in {table.name, "database"}
+        shutil.rmtree(copy)
+    assert refused == 30
 
 
 @pytest.mark.parametrize("name", ["CURRENT", "MANIFEST"])

@@ -1,5 +1,7 @@
 """Page cursors: good for their own listing, and for no other."""
 
+import string
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,6 +51,19 @@ def test_every_altered_character_is_refused() -> None:
             if cursor[at] != other:
                 with pytest.raises(CursorInvalid):
                     decode_cursor(KEY, cursor[:at] + other + cursor[at + 1 :], scope=SCOPE)
+
+
+def test_a_cursor_has_one_spelling() -> None:
+    cursor = encode_cursor(KEY, b"pos", scope=SCOPE)
+    alphabet = string.ascii_letters + string.digits + "-_"
+    accepted = []
+    for other in alphabet:
+        try:
+            decode_cursor(KEY, cursor[:-1] + other, scope=SCOPE)
+        except CursorInvalid:
+            continue
+        accepted.append(other)
+    assert accepted == [cursor[-1]]
 
 
 @pytest.mark.parametrize("cursor", ["", "=", "AAAA", "é", "a b", "A" * (MAX_CURSOR_CHARS + 1), "AQ==\n"])

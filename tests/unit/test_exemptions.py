@@ -169,6 +169,16 @@ def test_unknown_state_is_unavailable_whatever_is_held(held: bool, trouble: dict
     assert found.reasons[0].outcome is Outcome.FAIL
 
 
+@pytest.mark.parametrize(("seconds", "outcome"), [(60, "bring_paper"), (61, "unavailable")])
+def test_types_with_a_tighter_bound_are_unavailable_before_the_others(seconds: int, outcome: str) -> None:
+    chain = chain_with_catalogue()
+    chain.add(published("materialType", "M5002", type_value(freshnessSeconds=60)))
+    requirement = need("history", "paper", any_of=("M1002", "M5002"))
+    assert plan(chain, requirement, seconds=seconds).outcome == outcome
+    chain.append(OTHER_MEMBER, material("m"))
+    assert plan(chain, requirement, seconds=seconds).outcome is PlanOutcome.EXEMPT
+
+
 def test_routes_without_connector_are_named_as_such() -> None:
     found = plan(chain_with_catalogue(), need("data_check", "assistance", "commitment"))
     assert (found.route, found.outcome) == ("data_check", PlanOutcome.NOT_CONFIGURED)

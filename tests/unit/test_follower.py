@@ -215,9 +215,10 @@ def test_fork_in_the_middle_of_a_step_is_noticed() -> None:
     net.assert_right()
 
 
-def test_vanished_final_block_is_a_regress_and_the_index_stays() -> None:
+@pytest.mark.parametrize("depth", [0, 10])
+def test_vanished_final_block_is_a_regress_and_the_index_stays(depth: int) -> None:
     chain = long_chain(40)
-    net = Net(chain)
+    net = Net(chain, depth=depth)
     net.catch_up()
     before = dict(net.kv.scan(b""))
     chain.fork(20)

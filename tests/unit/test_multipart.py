@@ -210,7 +210,7 @@ def test_meta_is_bounded() -> None:
     [
         part("meta", META, headers=b"".join(b"X-%d: 1\r\n" % number for number in range(9))),
         part("meta", META, headers=b"X-Long: " + b"x" * 3000 + b"\r\n"),
-        part("meta", META, headers=b"Content-Disposition: form-data; name=file\r\n"),
+        part("meta", META, headers=b'content-disposition: form-data; name="meta"\r\n'),
         part("meta", META, headers=b"Content-Transfer-Encoding: base64\r\n"),
         part("meta", META, headers=b"Content-Type: text\r\n"),
         b"--bound\r\n\r\n" + META + b"\r\n",

@@ -116,8 +116,6 @@ def test_facts_are_not_repeated_except_a_place_and_its_reason() -> None:
     body = json.loads(problem_response(error, request()).body)
     assert body["errors"] == [{"pointer": "/meta/issuedOn", "code": "date_order"}]
     assert "size_bytes" not in json.dumps(body)
-    whole = json.loads(problem_response(Named("wrong", reason="check_digit"), request()).body)
-    assert whole["errors"] == [{"pointer": "", "code": "check_digit"}]
     prose = json.loads(problem_response(Named("wrong", reason=f"not {CITIZEN_ID}"), request()).body)
     assert "errors" not in prose
 
@@ -196,3 +194,11 @@ def test_parameters_are_named_and_their_values_are_not() -> None:
         FieldFault("/body/known", "invalid"),
     )
     assert CITIZEN_ID not in problem_response(error, request()).body.decode()
+
+
+def test_a_refusal_without_pointer_names_the_whole_request() -> None:
+    class Refused(DeltasealError):
+        code = "subject_invalid"
+
+    body = json.loads(problem_response(Refused("no", reason="check_digit"), request()).body)
+    assert body["errors"] == [{"pointer": "", "code": "check_digit"}]

@@ -375,6 +375,29 @@ def test_wrong_or_missing_type_does_not_hide_a_revocation(question: Question) ->
     assert case.ask(question).kind is VerdictKind.REVOKED
 
 
+@pytest.mark.parametrize(
+    "question", [Question(SHA, "M1002", FIRM), Question(None, "M1002", FIRM), Question(SHA)]
+)
+def test_revoked_file_that_is_sealed_again_stays_revoked(question: Question) -> None:
+    case = Case().append(material("first", document_no="No 1")).add(document_revoked(ISSUER_MEMBER, "No 1"))
+    case.append(material("again"), member_id=4)
+    assert case.ask(question).kind is VerdictKind.REVOKED
+
+
+def test_good_file_is_not_revoked_by_sealing_it_with_the_number_of_a_bad_one() -> None:
+    case = Case().append(material("good")).add(document_revoked(ISSUER_MEMBER, "No 1"))
+    case.append(material("trick", document_no="No 1"), member_id=4)
+    verdict = case.ask()
+    assert verdict.claim is not None
+    assert (verdict.kind, verdict.claim.commitment) == (VerdictKind.VALID, commitment("good"))
+
+
+def test_revocation_does_not_spread_to_other_files_of_the_subject() -> None:
+    case = Case().append(material("bad", document_no="No 1")).add(document_revoked(ISSUER_MEMBER, "No 1"))
+    case.append(material("good", sha256=b"2" * 32))
+    assert case.ask(Question(None, "M1002", FIRM)).kind is VerdictKind.VALID
+
+
 def test_revocation_outlives_the_issuers_entry() -> None:
     case = Case().append(material("m", document_no="No 1")).add(document_revoked(ISSUER_MEMBER, "No 1"))
     case.add(events.EntryStateChanged(entry_key("agency", ISSUER), 1, 3))
