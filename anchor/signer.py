@@ -61,6 +61,8 @@ class ParsedTransaction:
 class Signer:
     """One secp256k1 key. Never shown: neither `repr` nor any error holds it."""
 
+    __slots__ = ("_key", "address")  # No `__dict__` either, which a dump of an object would print.
+
     def __init__(self, key: PrivateKey) -> None:
         """Use `from_key`, `generate` or `load_keystore`."""
         self._key = key

@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, NoReturn
 
 import typer
@@ -84,11 +85,16 @@ def build_app() -> typer.Typer:
     return app
 
 
+@cache
+def _app() -> typer.Typer:
+    return build_app()
+
+
 def run(argv: Sequence[str]) -> int:
     """Run one command line (without the program's name) and return its exit code."""
     try:
         refuse_secret_arguments(argv)
-        result = build_app()(list(argv), prog_name=PROGRAM, standalone_mode=False)
+        result = _app()(list(argv), prog_name=PROGRAM, standalone_mode=False)
         return int(result) if isinstance(result, int) else ExitCode.OK
     except (Exit, SystemExit) as ended:
         return _code_of(ended)

@@ -201,6 +201,7 @@ def render_error(error: BaseException) -> str:
     lines = [f"error: {place}{_lower_first(message)} ({getattr(error, 'code', 'internal')})"]
     if isinstance(error, ApiProblem):
         lines += [f"  at {each.get('pointer', '')}: {each.get('code', '')}" for each in error.errors]
+    lines += [f"  at {each.pointer or '/'}: {each.code}" for each in getattr(error, "problems", ())]
     if hint := getattr(error, "hint", ""):
         lines.append(f"hint: {_lower_first(hint)}")
     if request_id := getattr(error, "request_id", ""):

@@ -68,6 +68,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "retired": ("retired", "已停用"),
     "active": ("active", "有效"),
     "consistent": ("consistent", "一致"),
+    "not_usable": ("NOT USABLE", "不可使用"),
     "unproved": ("not wholly proved", "未全部证明"),
     "broken": ("BROKEN", "不成立"),
 }
@@ -193,6 +194,7 @@ VIEWS: dict[str, View] = {
         (
             Column("reuseId", "reuse", "复用"),
             Column("outcome", "outcome", "决定", word),
+            Column("code", "reason", "原因"),
             Column("material.custodian.name", "custodian", "保管方", named),
             Column("material.issuedOn", "issued", "签发日期"),
             Column("material.expiresOn", "expires", "有效期至"),
@@ -210,6 +212,7 @@ VIEWS: dict[str, View] = {
             Column("version", "version", "版本"),
             Column("state", "state", "状态", word),
             Column("entry.name", "name", "名称", named),
+            Column("entry.title", "title", "标题", named),
             Column("owner", "owner", "所有者"),
             Column("digest", "digest", "摘要", short_hex),
             Column("anchor.status", "anchor", "上链", word),

@@ -93,7 +93,7 @@ def _normalise(value: object) -> object:
         return value
     normal = dict(value)
     for name in ("shareType", "openType"):
-        if type(normal.get(name)) is int:  # A bool is an int too, and no sharing class.
+        if isinstance(normal.get(name), int):
             normal[name] = str(normal[name])
     return normal
 

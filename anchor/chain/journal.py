@@ -48,6 +48,15 @@ class JournalEntry:
     transactions: tuple[bytes, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the next entry begins, and what it is chained to."""
+
+    end: int
+    digest: bytes
+    count: int
+
+
 def encode_header(header: JournalHeader) -> bytes:
     """Encode the file header with its own digest, `HEADER_BYTES` long."""
     fields = (header.chain_id, header.genesis_time, header.gas_limit, header.created)
@@ -108,7 +117,7 @@ class Journal:
         """Use `create` or `open`."""
         self.path, self.header = path, header
         self._handle = handle
-        self._end, self._digest, self._count = HEADER_BYTES, _header_digest(header), 0
+        self._at = _Place(HEADER_BYTES, _header_digest(header), 0)
         self._broken = False
 
     @classmethod
@@ -149,8 +158,7 @@ class Journal:
             ) from error
         try:
             journal = cls(path, decode_header(_read_exactly(handle, HEADER_BYTES)), handle)
-            for _ in journal._scan(cut=True):
-                pass
+            journal._settle_end()
         except BaseException:
             handle.close()
             raise
@@ -159,23 +167,25 @@ class Journal:
     @property
     def count(self) -> int:
         """Number of whole entries."""
-        return self._count
+        return self._at.count
 
     def entries(self) -> Iterator[JournalEntry]:
         """Yield all entries in order. Raises JournalCorrupt when the file changed since it was opened."""
-        end = self._end
-        self._handle.seek(HEADER_BYTES)
-        yield from self._scan(cut=False)
-        if self._end != end:
-            raise _corrupt("the chain journal changed while it was read", entry=self._count)
+        at = _Place(HEADER_BYTES, _header_digest(self.header), 0)
+        while at.end < self._at.end:
+            step = self._read_entry(at, self._at.end)
+            if step is None:
+                raise _corrupt("the chain journal changed while it was read", entry=at.count + 1)
+            entry, at = step
+            yield entry
 
     def append(self, entry: JournalEntry) -> None:
         """Write `entry` durably: when this returns, a crash cannot take it. Raises JournalUnwritable."""
         if self._broken:
             raise _unwritable("the chain journal is closed after a write error")
-        raw = encode_entry(entry, self._digest)
+        raw = encode_entry(entry, self._at.digest)
         try:
-            self._handle.seek(self._end)
+            self._handle.seek(self._at.end)
             view = memoryview(raw)
             while view:
                 view = view[self._handle.write(view) :]
@@ -188,8 +198,7 @@ class Journal:
             # After a failed fsync the kernel may have dropped the pages, so nothing more is trusted.
             self._broken = True
             raise _unwritable("the chain journal could not be synced to disk") from error
-        self._end += len(raw)
-        self._digest, self._count = raw[-DIGEST_BYTES:], self._count + 1
+        self._at = _Place(self._at.end + len(raw), raw[-DIGEST_BYTES:], self._at.count + 1)
 
     def close(self) -> None:
         """Close the file."""
@@ -197,46 +206,42 @@ class Journal:
 
     def _drop_tail(self) -> None:
         try:
-            self._handle.truncate(self._end)
+            self._handle.truncate(self._at.end)
         except OSError:
             self._broken = True
 
-    def _scan(self, *, cut: bool) -> Iterator[JournalEntry]:
-        """Walk entries from the header on, checking each; leaves end, digest and count at the last one."""
+    def _settle_end(self) -> None:
+        """Check all entries and find the end; cut off what a crash left unfinished there."""
         size = os.fstat(self._handle.fileno()).st_size
-        self._end, self._digest, self._count = HEADER_BYTES, _header_digest(self.header), 0
-        while self._end < size:
-            entry = self._read_entry(size)
-            if entry is None:
-                if not cut:
-                    raise _corrupt("the chain journal ends inside an entry", entry=self._count + 1)
-                self._handle.truncate(self._end)
+        while self._at.end < size:
+            step = self._read_entry(self._at, size)
+            if step is None:
+                self._handle.truncate(self._at.end)
                 os.fsync(self._handle.fileno())
                 return
-            yield entry
+            _, self._at = step
 
-    def _read_entry(self, size: int) -> JournalEntry | None:
-        """Read one entry at the current end; None when a crash left it unfinished."""
-        number = self._count + 1
-        self._handle.seek(self._end)
-        head = _read_exactly(self._handle, min(_HEAD.size, size - self._end))
-        if len(head) < _HEAD.size or (not any(head) and self._only_zeros_after(self._end)):
+    def _read_entry(self, at: _Place, size: int) -> tuple[JournalEntry, _Place] | None:
+        """Read the entry at `at`, and where the next one is; None when a crash left it unfinished."""
+        number = at.count + 1
+        self._handle.seek(at.end)
+        head = _read_exactly(self._handle, min(_HEAD.size, size - at.end))
+        if len(head) < _HEAD.size or (not any(head) and self._only_zeros_after(at.end)):
             return None
         length, named, check = _HEAD.unpack(head)
         # Without its own check a flipped bit in a length would look like a cut tail and drop all that follows.
-        if check != _head_check(self._digest, length, named) or named != number or length > MAX_ENTRY_BYTES:
+        if check != _head_check(at.digest, length, named) or named != number or length > MAX_ENTRY_BYTES:
             raise _corrupt("the head of a chain journal entry is damaged", entry=number)
-        stop = self._end + _HEAD.size + length + DIGEST_BYTES
+        stop = at.end + _HEAD.size + length + DIGEST_BYTES
         if stop > size:
             return None
         payload = _read_exactly(self._handle, length)
         digest = _read_exactly(self._handle, DIGEST_BYTES)
         if not any(digest) and self._only_zeros_after(stop - DIGEST_BYTES):
             return None  # The file grew, but its last pages never reached the disk.
-        if sha256(self._digest + head + payload).digest() != digest:
+        if sha256(at.digest + head + payload).digest() != digest:
             raise _corrupt("an entry of the chain journal is damaged", entry=number)
-        self._end, self._digest, self._count = stop, digest, number
-        return _decode_payload(number, payload)
+        return _decode_payload(number, payload), _Place(stop, digest, number)
 
     def _only_zeros_after(self, offset: int) -> bool:
         self._handle.seek(offset)

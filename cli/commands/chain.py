@@ -164,8 +164,9 @@ def deploy(
     with _gateway(session) as gateway:
         made = deploy_contracts(gateway, signer, on_step=lambda step: session.out.note(f"done: {step}"))
     facts = _facts(made)
-    save_checked([(json.dumps(facts, indent=2) + "\n").encode()], to, sha256=None)
+    # Shown first: a disk that is full must not hide where the contracts are.
     session.out.item("deployment", facts)
+    save_checked([(json.dumps(facts, indent=2) + "\n").encode()], to, sha256=None)
 
 
 def admit(

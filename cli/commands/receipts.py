@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +28,7 @@ from verifier.receipts import (
 if TYPE_CHECKING:
     from cli.chainslots import SlotReading
 
+_CHINA = timezone(timedelta(hours=8))
 _EXITS = (ExitCode.NOT_FOUND, ExitCode.INVALID)
 _NOT_USABLE = frozenset({"revoked", "superseded", "suspended", "erased", "expired"})
 
@@ -202,6 +203,6 @@ def _facts(receipt: Receipt) -> dict[str, Any]:
 
 def _time(seconds: int) -> str | int:
     try:
-        return datetime.fromtimestamp(seconds, UTC).isoformat()
+        return datetime.fromtimestamp(seconds, _CHINA).isoformat()
     except (OverflowError, ValueError, OSError):
         return seconds

@@ -107,7 +107,10 @@ async def finish_once(node: Node, slot: Slot, work: Callable[[Kept], Answer]) ->
 
 
 async def wait_for(node: Node, operation_ids: list[str], goal: str | None) -> None:
-    """Return when all operations have come as far as `goal` (included, final), or the bound has passed."""
+    """Return when all operations have come as far as `goal` (included, final), or the bound has passed.
+
+    Final means for this node's own answers too: its index has followed to the operations' blocks by then.
+    """
     if goal not in ("included", "final"):
         return
     enough = ("included", "final", "failed") if goal == "included" else ("final", "failed")
@@ -115,8 +118,15 @@ async def wait_for(node: Node, operation_ids: list[str], goal: str | None) -> No
     while asyncio.get_running_loop().time() < deadline:
         states = [node.outbox.status_of(name) for name in operation_ids]
         if all(state is not None and state.state in enough for state in states):
-            return
+            blocks = [state.block_number or 0 for state in states if state is not None]
+            if goal == "included" or _followed(node) >= max(blocks, default=0):
+                return
         await asyncio.sleep(POLL_S)
+
+
+def _followed(node: Node) -> int:
+    final = node.index.final_point()
+    return final.number if final else -1
 
 
 async def wait_indexed(node: Node, known: Callable[[], bool]) -> None:

@@ -551,8 +551,9 @@ def _consume(
     ops += node.outbox.enqueue([(name, consume_call(nullifier, use))])
     ops += evidence.writer.finish_ops() if evidence.writer else []
     ops += on_commit(row)
-    node.pending_reuses.add(row.reuse_id)
     record(node, ops, actor=actor, action="reuse.consume", object_id=row.reuse_id, outcome="pending")
+    # After the row is there: the worker drops a name whose row it does not find.
+    node.pending_reuses.add(row.reuse_id)
     node.outbox.wake()
     return row
 

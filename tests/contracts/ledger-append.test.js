@@ -211,6 +211,18 @@ describe("Ledger: append", () => {
       }
     }
 
+    it("judges each place of a group of eight by itself", async () => {
+      for (const frame of [{ domain: 0 }, { epoch: 0 }, { format: 0 }, { format: 2 }, { format: 0x81 }]) {
+        for (let index = 0; index < 23; index += 1) {
+          const records = makeRecords("good", 23);
+          makeRecords("flawed", 1, frame).copy(records, index * RECORD_BYTES);
+          await expect(ledger.connect(signers.owner).append.staticCall(1, 0, hex(records)))
+            .to.be.revertedWithCustomError(ledger, "LedgerRecordMalformed")
+            .withArgs(index);
+        }
+      }
+    });
+
     it("names the first of several flawed records", async () => {
       const records = makeRecords("good", 30);
       for (const index of [29, 17, 12])

@@ -21,7 +21,7 @@ from anchor.envelopes import RecipientKey, epoch_info, open_
 from anchor.records import Stream
 from anchor.signer import Signer
 from cli.council import active_recipients, entry_key, pending_entries
-from tests.integration.cli_node_factory import run_cli
+from tests.integration.cli_node_factory import run_cli, start_cli
 from tests.unit import receipt_factory as made
 from verifier.receipts import BlockRef, ChainFacts, DocumentSlot, StatusReading, build_receipt, render_receipt
 
@@ -239,3 +239,44 @@ def test_doctor_sees_the_chain_and_a_wrong_directory(council: Council) -> None:
         found = {each["part"]: each["outcome"] for each in json.loads(ended.stdout)}
         assert found["chain"] == outcome and ended.returncode == 8
     (council.folder / "deltaseal.toml").unlink()
+
+
+def test_a_node_is_made_admitted_and_served_by_the_commands(council: Council) -> None:
+    facts = json.loads((council.folder / "chain.json").read_text())
+    chain = ["--rpc", council.rpc, "--directory", facts["directory"], "--chain-id", str(CHAIN_ID)]
+    folder = ["--data-dir", "xuhui"]
+    made_node = start_cli(["init", *folder, *chain, "--agency", "12310104FAKE0011X9", "--port", "0"], council.folder)
+    line, errors = made_node.communicate(timeout=120)
+    assert made_node.returncode == 0, errors
+    (council.folder / "xuhui.json").write_text(line)
+    ended = council.run(
+        *("admit", "--member-id", "2", "--node-file", "xuhui.json", "--agency", "12310104FAKE0011X9"),
+        *("--name", "徐汇区(演示)", "--area", "310104", "--endpoint", "https://xh.example"),
+    )
+    assert ended.returncode == 0, ended.stderr
+    served = start_cli(["serve", *folder, "--port", "0"], council.folder)
+    assert served.stdout is not None
+    try:
+        ready = json.loads(served.stdout.readline())
+        key = str(Path(json.loads(line)["adminKeyFile"]))
+        who = run_cli(["whoami", "--url", ready["url"], "--api-key-file", key, "-o", "json"], council.folder)
+        assert json.loads(who.stdout)["agency"] == "12310104FAKE0011X9", who.stderr
+        # The command became the node: no process stands between a signal and it.
+        assert ready["pid"] == served.pid
+    finally:
+        served.terminate()
+        served.communicate(timeout=120)
+    assert served.returncode == 0
+    again = start_cli(["init", *folder, *chain, "--agency", "12310104FAKE0011X9"], council.folder)
+    assert again.communicate(timeout=120) and again.returncode == 6
+
+
+def test_a_folder_called_node_is_not_taken_for_the_program(tmp_path: Path) -> None:
+    """Whoever stands in somebody else's folder must not run what lies there."""
+    (tmp_path / "node").mkdir()
+    for name in ("__init__.py", "chainserver.py"):
+        (tmp_path / "node" / name).write_text("print('foreign code')\n")
+    process = start_cli(["chain", "run", "--folder", "none"], tmp_path)
+    out, err = process.communicate(timeout=120)
+    assert "foreign" not in out + err and "chain_folder_missing" in out + err
+    assert process.returncode != 0

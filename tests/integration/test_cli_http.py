@@ -589,3 +589,19 @@ def test_a_closed_pipe_is_no_error(node: SmallNode, tmp_path: Path) -> None:
         ["bash", "-c", command], capture_output=True, text=True, cwd=tmp_path, env=cli_env(tmp_path), timeout=60
     )
     assert "Traceback" not in ended.stderr and "Broken" not in ended.stderr
+
+
+def test_doctor_sees_who_holds_a_folder_without_taking_its_lock(tmp_path: Path) -> None:
+    import fcntl
+    import os
+
+    from cli.checks import lock_holder
+
+    (tmp_path / "store").mkdir()
+    path = tmp_path / "store" / "lock"
+    path.touch()
+    assert lock_holder(tmp_path) is None
+    with path.open("rb+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        assert lock_holder(tmp_path) == os.getpid()
+    assert lock_holder(tmp_path) is None and lock_holder(tmp_path / "none") is None

@@ -25,7 +25,6 @@ from anchor.keyvalue import Delete, Put
 from anchor.outbox import AppendOperation, Outbox
 from anchor.records import RECORD_BYTES, Stream
 from anchor.signer import Signer, parse_transaction
-
 from tests.unit.keyvalue_suite import MemoryKeyValue
 
 SIGNER = Signer.from_key(b"\x21" * 32)
@@ -34,7 +33,10 @@ CHAIN_ID = 310000
 LEDGER, MEMBERS = b"\x01" * 20, b"\x02" * 20
 ERRORS = {
     "LedgerSequence": ("LedgerSequence(uint32,uint64,uint64)", ["uint32", "uint64", "uint64"]),
-    "LedgerStatusUnchanged": ("LedgerStatusUnchanged(uint32,bytes32,bytes32)", ["uint32", "bytes32", "bytes32"]),
+    "LedgerStatusUnchanged": (
+        "LedgerStatusUnchanged(uint32,bytes32,bytes32)",
+        ["uint32", "bytes32", "bytes32"],
+    ),
     "LedgerConsumed": ("LedgerConsumed(bytes32,uint64)", ["bytes32", "uint64"]),
     "LedgerNotMember": ("LedgerNotMember(address)", ["address"]),
     "LedgerRecordMalformed": ("LedgerRecordMalformed(uint256)", ["uint256"]),
@@ -68,7 +70,14 @@ class State:
 
     def copy(self) -> State:
         """Return a state of its own."""
-        fields = (self.nonce, self.sequence, list(self.appended), set(self.revoked), dict(self.consumed), self.active)
+        fields = (
+            self.nonce,
+            self.sequence,
+            list(self.appended),
+            set(self.revoked),
+            dict(self.consumed),
+            self.active,
+        )
         return State(*fields)
 
     def execute(self, to: bytes, calldata: bytes) -> list[bytes]:
@@ -86,9 +95,12 @@ class State:
                 raise Reverted("LedgerNotOwner", MEMBER, SIGNER.address)
             self.revoked.add(claim)
         if to == LEDGER and head == selector("Ledger", "consume"):
-            if self.consumed.setdefault(calldata[4:36], calldata[36:68]) != calldata[36:68]:
-                raise Reverted("LedgerConsumed", calldata[4:36], 1)
+            self._consume(calldata[4:36], calldata[36:68])
         return []
+
+    def _consume(self, nullifier: bytes, use: bytes) -> None:
+        if self.consumed.setdefault(nullifier, use) != use:
+            raise Reverted("LedgerConsumed", nullifier, 1)
 
     def _append(self, calldata: bytes) -> list[bytes]:
         _, seq, records = parse_append_call(calldata)
@@ -138,8 +150,13 @@ class ModelChain:
         block_hash = sha256(parent + mark).digest()
         hashes = tuple(keccak(raw) for raw in raws)
         block = Block(number, block_hash, parent, 1_700_000_000 + number, hashes, 60_000_000, {})
-        receipts = {name: Receipt(name, number, block_hash, good, 50_000, None) for name, good in results.items()}
-        placed = [Log(log.address, log.topics, log.body, number, block_hash, log.transaction_hash, 0) for log in logs]
+        receipts = {
+            name: Receipt(name, number, block_hash, good, 50_000, None) for name, good in results.items()
+        }
+        placed = [
+            Log(log.address, log.topics, log.body, number, block_hash, log.transaction_hash, 0)
+            for log in logs
+        ]
         self.blocks.append(ModelBlock(block, state, receipts, placed, raws))
 
     def mine(self) -> None:
@@ -256,7 +273,9 @@ class ModelGateway:
         known = {name: receipt for item in self.chain.blocks for name, receipt in item.receipts.items()}
         return [None if name in self.blind else known.get(name) for name in hashes]
 
-    def call(self, to: bytes, calldata: bytes, *, block: Any = "latest", sender: bytes | None = None) -> bytes:
+    def call(
+        self, to: bytes, calldata: bytes, *, block: Any = "latest", sender: bytes | None = None
+    ) -> bytes:
         """Answer the views that the outbox asks, and rehearse a transaction."""
         self._enter()
         state = self.chain.state if block == "latest" else self.chain.blocks[block].state

@@ -215,6 +215,27 @@ def test_fork_in_the_middle_of_a_step_is_noticed() -> None:
     net.assert_right()
 
 
+def test_fork_between_two_questions_of_a_step_heals_with_the_next() -> None:
+    chain = long_chain(30, every=2)
+    net = Net(chain, depth=12)
+    net.catch_up()
+    chain.add()
+    chain.add()
+
+    def fork_after(method: str, answer: Any) -> Any:
+        if method == "block":
+            net.gateway.spoil = None
+            chain.fork(27)
+            for number in range(9):
+                chain.append(5, material(("late", number)))
+        return answer
+
+    net.gateway.spoil = fork_after
+    assert net.follower.step().indexed_to == 29
+    net.catch_up()
+    net.assert_right()
+
+
 @pytest.mark.parametrize("depth", [0, 10])
 def test_vanished_final_block_is_a_regress_and_the_index_stays(depth: int) -> None:
     chain = long_chain(40)

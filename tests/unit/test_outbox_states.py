@@ -15,7 +15,6 @@ from anchor.outbox import AppendOperation, CallOperation
 from anchor.outbox_rows import MOVES, TxKind, TxRow, TxState, decode_tx_row
 from anchor.records import Stream
 from anchor.signer import parse_transaction
-
 from tests.unit.outbox_chain import (
     CHAIN_ID,
     LEDGER,
@@ -321,7 +320,8 @@ def test_another_genesis_is_refused_and_nothing_is_sent() -> None:
     bench.put(append(1))
     other = ModelChain()
     other.blocks[0].block = other.blocks[0].block.__class__(
-        **{name: getattr(other.blocks[0].block, name) for name in other.blocks[0].block.__slots__} | {"hash": b"x" * 32}
+        **{name: getattr(other.blocks[0].block, name) for name in other.blocks[0].block.__slots__}
+        | {"hash": b"x" * 32}
     )
     bench.gateway.chain = other
     assert bench.step().problem == "chain_mismatch"
@@ -333,7 +333,10 @@ def test_another_genesis_is_refused_and_nothing_is_sent() -> None:
 
 def test_repeated_status_counts_as_done() -> None:
     bench = Bench()
-    bench.put(("a", CallOperation("Ledger", revoke_call(1), 90_000)), ("b", CallOperation("Ledger", revoke_call(1), 90_000)))
+    bench.put(
+        ("a", CallOperation("Ledger", revoke_call(1), 90_000)),
+        ("b", CallOperation("Ledger", revoke_call(1), 90_000)),
+    )
     bench.settle()
     assert bench.states(["a", "b"]) == ["final", "final"]
 
@@ -393,7 +396,9 @@ def test_suspended_member_keeps_its_operations_until_it_is_reinstated() -> None:
 
 def test_suspension_while_in_flight_loses_nothing() -> None:
     bench = Bench()
-    bench.put(*[append(number) for number in range(8)], ("act", CallOperation("Ledger", revoke_call(1), 90_000)))
+    bench.put(
+        *[append(number) for number in range(8)], ("act", CallOperation("Ledger", revoke_call(1), 90_000))
+    )
     bench.step()
     bench.chain.change_membership(active=False)
     bench.chain.mine()
@@ -407,7 +412,9 @@ def test_suspension_while_in_flight_loses_nothing() -> None:
 
 def test_refused_transaction_frees_its_nonce_for_those_behind_it() -> None:
     bench = Bench()
-    bench.put(("bad", CallOperation("Ledger", revoke_call(1), 90_000)), *[append(number) for number in range(4)])
+    bench.put(
+        ("bad", CallOperation("Ledger", revoke_call(1), 90_000)), *[append(number) for number in range(4)]
+    )
     bench.gateway.down = False
     bench.chain.pool = _RefusingPool(bench)
     for _ in range(8):
@@ -582,7 +589,9 @@ class Story:
         self.count += count
 
     def act(self, _: int) -> None:
-        rows = self.bench.outbox.enqueue([(f"act-{self.acts}", CallOperation("Ledger", revoke_call(self.acts), 90_000))])
+        rows = self.bench.outbox.enqueue(
+            [(f"act-{self.acts}", CallOperation("Ledger", revoke_call(self.acts), 90_000))]
+        )
         self.bench.kv.die_at = None
         self.bench.kv.write(rows, sync=True)
         self.acts += 1
@@ -615,7 +624,6 @@ class Story:
             foreign_append(self.bench, 10_000 + self.foreign_count)
             self.foreign_count += 1
 
-
     def suspend(self, _: int) -> None:
         self.bench.chain.change_membership(active=not self.bench.chain.state.active)
 
@@ -628,7 +636,9 @@ class Story:
 
 @settings(deadline=None)
 @given(st.integers(0, 3), st.lists(FAULTS, max_size=40))
-def test_each_operation_is_done_exactly_once_whatever_happens(final_lag: int, events: list[tuple[str, Any]]) -> None:
+def test_each_operation_is_done_exactly_once_whatever_happens(
+    final_lag: int, events: list[tuple[str, Any]]
+) -> None:
     story = Story(final_lag)
     for name, value in events:
         story.play(name, value)

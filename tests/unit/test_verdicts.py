@@ -323,7 +323,7 @@ def test_first_day_of_expiry_begins_at_midnight_in_china(clock: str, expected: V
 
 def test_slow_clock_does_not_make_an_expired_document_valid() -> None:
     case = Case().append(material("m", expires_on=date(2026, 9, 22)))
-    case.chain.add(seconds=86_400)
+    case.chain.add(seconds=7000)  # Ten minutes into the 22nd at +08:00; the clock still shows the 21st.
     assert case.ask(now=case.now(-3000)).kind is VerdictKind.EXPIRED
 
 
@@ -373,6 +373,18 @@ def test_issuers_act_reaches_every_agencys_copy() -> None:
 def test_wrong_or_missing_type_does_not_hide_a_revocation(question: Question) -> None:
     case = Case().append(material("m", document_no="No 1")).add(document_revoked(ISSUER_MEMBER, "No 1"))
     assert case.ask(question).kind is VerdictKind.REVOKED
+
+
+def test_issuer_of_the_named_type_counts_though_the_type_left_the_domain() -> None:
+    agency = "11310000FAKE00048R"
+    case = Case(
+        published("agency", agency, agency_value(7)),
+        published("materialType", "M2001", type_value(issuers=[agency], domains=[2])),
+    )
+    case.append(material("m", type_code="M2001", document_no="No 1"))
+    case.add(document_revoked(7, "No 1", type_code="M2001"))
+    assert case.ask(Question(SHA, "M2001")).kind is VerdictKind.REVOKED
+    assert case.ask(Question(SHA)).kind is VerdictKind.VALID
 
 
 @pytest.mark.parametrize(

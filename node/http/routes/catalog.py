@@ -17,7 +17,7 @@ from node.http.auth import Caller, require
 from node.http.limits import read_body
 from node.http.strictjson import decode_body, parse_json
 from node.http.views import render_entry, render_import, render_publication
-from node.http.writes import Answer, Kept, actor_of, answer_once, node_of, wait_for, wait_indexed
+from node.http.writes import Answer, Kept, actor_of, answer_once, node_of, wait_for
 from node.services import catalog
 from node.services.requests import EntryState
 from verifier.catalog import KIND_NUMBERS
@@ -140,9 +140,7 @@ async def publish(request: Request, caller: Writer, kind: str, code: str, wait: 
     if wait is None or not made or isinstance(made[0], EntryVersion):
         return response
     await wait_for(node, [made[0].operation_id], wait)
-    version = made[0].version
-    await wait_indexed(node, lambda: node.index.entry(kind, code, version) is not None)
-    found = node.index.entry(kind, code, version)
+    found = node.index.entry(kind, code, made[0].version)
     return raw_json(render_entry(node, found)) if found else response
 
 

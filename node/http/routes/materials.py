@@ -12,7 +12,6 @@ from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from anchor.commitments import Commitment
 from node.context import Node
 from node.errors import MaterialInvalid
 from node.http.app import example, frame_of, raw_json, read_json
@@ -31,7 +30,6 @@ from node.http.writes import (
     finish_once,
     node_of,
     wait_for,
-    wait_indexed,
 )
 from node.services import custody, documents, intake, materials
 from node.services.recording import record
@@ -83,8 +81,6 @@ async def push(request: Request, caller: Writer, wait: Wait = None) -> Response:
     if wait is None:
         return answer.response()
     await wait_for(node, found.version.operation_ids, wait)
-    if wait == "final":
-        await wait_indexed(node, lambda: node.index.claim(Commitment(found.version.commitment)) is not None)
     fresh = await asyncio.to_thread(materials.view_of, node, found.material, found.version)
     return Answer(answer.status, render_material(fresh), answer.headers).response()
 
