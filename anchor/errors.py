@@ -109,6 +109,12 @@ class FileUnreadable(AnchorError):
     code = "file_unreadable"
 
 
+class HeaderMalformed(AnchorError):
+    """Bytes are not a block header of the engine they are said to be of."""
+
+    code = "header_malformed"
+
+
 class ChainUnavailable(AnchorError):
     """The chain cannot be asked: unreachable, timed out, or it answered with a server error."""
 

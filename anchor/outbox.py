@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from anchor.chain.contracts import (
+    MAX_CALLDATA_BYTES,
     decode_result,
     decode_revert,
     encode_call,
@@ -192,6 +193,8 @@ class Outbox:
         if isinstance(operation, CallOperation):
             if operation.contract not in self._contracts.values() or operation.gas <= 0:
                 raise OperationInvalid("a call names Members, Ledger or Catalog and has a gas limit")
+            if len(operation.calldata) > MAX_CALLDATA_BYTES:
+                raise OperationInvalid("a call is at most 128 KiB", hint="split it into several operations")
             return
         record = operation.record
         # The Ledger refuses the whole batch for one such record, so it must not get that far.

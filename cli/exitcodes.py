@@ -96,7 +96,9 @@ _BY_EXIT: dict[ExitCode, str] = {
     """,
 }
 
-ERROR_EXITS: dict[str, ExitCode] = {code: number for number, codes in _BY_EXIT.items() for code in codes.split()}
+ERROR_EXITS: dict[str, ExitCode] = {
+    code: number for number, codes in _BY_EXIT.items() for code in codes.split()
+}
 
 VERDICT_EXITS: dict[str, ExitCode] = {
     "valid": ExitCode.OK,

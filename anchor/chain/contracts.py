@@ -22,6 +22,7 @@ from contracts import Artifact, ArtifactNotFoundError, load_artifact
 
 CONTRACT_NAMES: Final = ("Authority", "Directory", "Members", "Ledger", "Catalog")
 WORD: Final = 32
+MAX_CALLDATA_BYTES: Final = (128 << 10) - 256  # Common clients take transactions of at most 128 KiB.
 _BUILT_IN_ERRORS: Final[dict[bytes, tuple[str, list[str]]]] = {
     keccak(b"Error(string)")[:4]: ("Error", ["string"]),
     keccak(b"Panic(uint256)")[:4]: ("Panic", ["uint256"]),

@@ -157,7 +157,9 @@ class Engine:
                 preexec_fn=_die_with(os.getpid()),
             )
         except OSError as error:
-            raise EngineFailed("the anvil program cannot be run", hint="check DELTASEAL_ANVIL") from error
+            raise EngineFailed(
+                "the anvil program cannot be run", hint="check DELTASEAL_ANVIL", errno=error.errno or 0
+            ) from error
 
     def _wait_ready(self) -> bool:
         deadline = time.monotonic() + READY_TIMEOUT_S

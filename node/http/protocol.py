@@ -111,12 +111,10 @@ class DeadlineProtocol(HttpToolsProtocol):
     # Callbacks of the parser. What they raise comes back from feed_data as a parser error.
 
     def on_message_begin(self) -> None:
-        """Start the head deadline, which a fresh connection has been under since it was made."""
+        """Start the head deadline; until here a fresh connection is under one of the same length."""
         super().on_message_begin()
-        if self._phase is not Phase.HEAD:
-            self._enter(Phase.HEAD)
-            self._head_bytes = 0
-        self._field_bytes = 0
+        self._enter(Phase.HEAD)
+        self._head_bytes = self._field_bytes = 0
 
     def on_url(self, url: bytes) -> None:
         """Count the request target into the head."""

@@ -4,7 +4,8 @@ import hashlib
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from cli.client import NodeClient
 from cli.demo import catalogue, people
 from cli.demo.network import missing_for_readiness
 from cli.demo.parts import Part
-from tests.e2e.demo_process import KeptDemo, alive
+from cli.errors import ApiProblem
+from tests.e2e.demo_process import KeptDemo, alive, demo_argv
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +36,14 @@ def start_again(node: dict[str, Any], logs: Path) -> Part:
     part.wait_line()
     part.wait_for(lambda: None if missing_for_readiness(node["url"]) else True, "it is not ready")
     return part
+
+
+def wait_until(reached: Callable[[], bool]) -> None:
+    for _ in range(600):
+        if reached():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it was not reached within a minute")
 
 
 def push(client: NodeClient, content: bytes, number: str) -> dict[str, Any]:
@@ -60,6 +70,27 @@ def test_ready_line_has_what_a_caller_needs(kept: KeptDemo) -> None:
             assert client.get("/v1/me")["agency"] == node["agency"]
             assert client.get("/v1/chain/status")["directory"] == kept.ready["chain"]["directory"]
             assert client.get("/v1/catalog/materialType/M1002")["state"] == "approved"
+
+
+def test_entry_put_and_approved_at_one_node_is_live_at_all(kept: KeptDemo) -> None:
+    entry = next(each.entry for each in catalogue.entries() if each.code == catalogue.LICENCE)
+    with client_of(kept.node("XH")) as client:
+        made = client.put("/v1/catalog/materialType/M9001", entry, query={"wait": "final"})
+        assert (made["version"], made["state"]) == (1, "pending")
+        client.post("/v1/catalog/materialType/M9001/approve", {"version": 1}, query={"wait": "final"})
+    for node in kept.ready["nodes"]:
+        with client_of(node) as client:
+            wait_until(lambda client=client: state_of(client, "M9001") == "approved")
+            found = client.get("/v1/catalog/materialType/M9001")
+            assert found["digest"] == made["digest"]
+            assert found["proof"]["block"] > 0
+
+
+def state_of(client: NodeClient, code: str) -> str:
+    try:
+        return str(client.get(f"/v1/catalog/materialType/{code}")["state"])
+    except ApiProblem as problem:
+        return problem.code
 
 
 def test_killed_node_starts_by_its_argv_with_all_it_held(kept: KeptDemo, tmp_path: Path) -> None:
@@ -110,8 +141,6 @@ def test_sigterm_stops_everything_cleanly(kept: KeptDemo) -> None:
 
 
 def test_sigterm_while_starting_stops_what_has_started(tmp_path: Path) -> None:
-    from tests.e2e.demo_process import demo_argv
-
     process = subprocess.Popen(
         demo_argv("--keep", "--json", "--dir", str(tmp_path / "data")),
         stdout=subprocess.PIPE,

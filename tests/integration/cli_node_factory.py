@@ -90,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self._serve(body)
 
-    do_PUT = do_POST
+    do_PUT = do_POST  # noqa: N815 - the name that http.server looks for
 
     def _body(self) -> bytes | None:
         """Read the body; None when the sender broke off."""
@@ -152,7 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
                 status, _, body = self.node.answers[key]
                 return status, json.loads(body)
         meta, content = _parts(asked)
-        if not META_FIELDS >= meta.keys():
+        if meta.keys() - META_FIELDS:
             return problem(422, "request_invalid", errors=[{"pointer": "/", "code": "unknown_field"}])
         refused = self.node.on_push(meta)
         if refused is not None:
@@ -162,7 +162,9 @@ class _Handler(BaseHTTPRequestHandler):
         return self._keep(key, meta, content)
 
     def _keep(self, key: str, meta: dict[str, Any], content: bytes | None) -> tuple[int, Any]:
-        same = json.dumps([meta["sha256"], meta["typeCode"], meta["subjects"], meta.get("issuedOn")], sort_keys=True)
+        same = json.dumps(
+            [meta["sha256"], meta["typeCode"], meta["subjects"], meta.get("issuedOn")], sort_keys=True
+        )
         name = "mat_" + hashlib.sha256(same.encode()).hexdigest()[:26].upper()
         with self.node.lock:
             held = name in self.node.materials
@@ -263,5 +265,5 @@ def run_cli(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[s
         os.environ.clear()
         os.environ.update(before_env)
         os.chdir(before_folder)
-    texts = [stream.buffer.getvalue().decode("utf-8") for stream in (out, err)]  # type: ignore[attr-defined]
+    texts = [stream.buffer.getvalue().decode("utf-8") for stream in (out, err)]
     return subprocess.CompletedProcess(arguments, int(code), *texts)

@@ -28,7 +28,7 @@ from node.http.idempotency import (
     read_idempotency_key,
     replay_response,
 )
-from node.http.limits import HttpLimits, server_config
+from node.http.limits import HttpLimits, read_body, server_config
 from node.http.logs import make_logger
 from node.http.multipart import open_upload, safe_file_name
 from node.store.rows import ApiKeyRow
@@ -120,6 +120,14 @@ def toy_router() -> APIRouter:
             answer = msgspec.json.encode({"count": toy.written})
             toy.kv.write(begun.finish_ops(201, {"Location": "/v1/writes/1"}, answer), sync=True)
         return raw_json(answer, 201, {"Location": "/v1/writes/1"})
+
+    @router.post("/late")
+    async def late(
+        request: Request, caller: Annotated[Caller, Depends(require("materials:write"))]
+    ) -> Response:
+        toy: Toy = request.app.state.node
+        await asyncio.to_thread(toy.may_finish.wait, BOUND_SECONDS)
+        return raw_json({"size": len(await read_body(request, limit=1 << 20))})
 
     @router.post("/files")
     async def push(

@@ -45,6 +45,7 @@ def scripted_rpc() -> Iterator[ScriptedRpc]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def do_POST(self) -> None:
             request = json.loads(self.rfile.read(int(self.headers["content-length"])))
@@ -63,6 +64,7 @@ def scripted_rpc() -> Iterator[ScriptedRpc]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    server.handle_error = lambda request, address: None  # type: ignore[method-assign]
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     script.url = f"http://127.0.0.1:{server.server_address[1]}"

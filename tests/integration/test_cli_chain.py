@@ -44,7 +44,14 @@ class Council:
         facts = json.loads((self.folder / "chain.json").read_text())
         common = [
             *("--rpc", self.rpc, "--directory", facts["directory"], "--chain-id", str(CHAIN_ID)),
-            *("--council-key-file", "council.json", "--council-passphrase-file", "council.pass", "-o", "json"),
+            *(
+                "--council-key-file",
+                "council.json",
+                "--council-passphrase-file",
+                "council.pass",
+                "-o",
+                "json",
+            ),
         ]
         return run_cli(["chain", *arguments, *common], self.folder)
 
@@ -101,7 +108,16 @@ def _founded(folder: Path, rpc: str, gateway: Gateway) -> Council:
 
 
 def test_deploying_again_does_not_overwrite_the_addresses(council: Council) -> None:
-    arguments = ["chain", "deploy", "--rpc", council.rpc, "--to", "chain.json", "--council-key-file", "council.json"]
+    arguments = [
+        "chain",
+        "deploy",
+        "--rpc",
+        council.rpc,
+        "--to",
+        "chain.json",
+        "--council-key-file",
+        "council.json",
+    ]
     ended = run_cli([*arguments, "--council-passphrase-file", "council.pass"], council.folder)
     assert ended.returncode == 5 and "exists already" in ended.stderr
 
@@ -117,9 +133,16 @@ def test_an_admitted_member_is_active_and_its_id_is_taken(council: Council) -> N
 
 @pytest.mark.parametrize(
     "change",
-    [("--agency", "12310115FAKE001288"), ("--area", "3101"), ("--role", "king"), ("--node-file", "council.pass")],
+    [
+        ("--agency", "12310115FAKE001288"),
+        ("--area", "3101"),
+        ("--role", "king"),
+        ("--node-file", "council.pass"),
+    ],
 )
-def test_a_wrong_profile_is_refused_before_anything_is_sent(council: Council, change: tuple[str, str]) -> None:
+def test_a_wrong_profile_is_refused_before_anything_is_sent(
+    council: Council, change: tuple[str, str]
+) -> None:
     given = {
         "--member-id": "9", "--node-file": "node.json", "--agency": "12310115FAKE001287", "--name": "x",
         "--area": "310115", "--endpoint": "https://pd.example", **dict([change]),
@@ -153,7 +176,9 @@ def _envelope(council: Council, *, epoch: int) -> bytes:
 
 
 def test_a_secret_is_not_made_up_for_a_single_member(council: Council) -> None:
-    ended = council.run("epoch", "--domain", "1", "--epoch", "1", "--secret-file", "none", "--member", str(MEMBER))
+    ended = council.run(
+        "epoch", "--domain", "1", "--epoch", "1", "--secret-file", "none", "--member", str(MEMBER)
+    )
     assert ended.returncode == 6 and not (council.folder / "none").exists()
     stranger = council.run("epoch", "--domain", "1", "--secret-file", "new", "--member", "99")
     assert stranger.returncode == 2 and not (council.folder / "new").exists()
@@ -161,11 +186,12 @@ def test_a_secret_is_not_made_up_for_a_single_member(council: Council) -> None:
 
 def test_pending_entries_are_approved_and_approved_ones_left_alone(council: Council) -> None:
     names = [("materialType", 7, "M1001"), ("matter", 8, "990140400100")]
-    publications = [
-        {"kind": kind, "code": code, "version": 1, "text": b'{"a":1}'} for _, kind, code in names
-    ]
+    publications = [{"kind": kind, "code": code, "version": 1, "text": b'{"a":1}'} for _, kind, code in names]
     council.send("Catalog", "publish", publications)
-    assert {each.code for each in pending_entries(council.gateway, council.deployment)} == {"M1001", "990140400100"}
+    assert {each.code for each in pending_entries(council.gateway, council.deployment)} == {
+        "M1001",
+        "990140400100",
+    }
     ended = council.run("approve", "materialType/M1001@1")
     assert ended.returncode == 0 and "materialType/M1001@1" in ended.stdout
     assert [each.key for each in pending_entries(council.gateway, council.deployment)] == [
@@ -215,7 +241,9 @@ def _appended(council: Council) -> tuple[bytes, dict[str, Any]]:
     from anchor.records import record_id
 
     entry = BatchEntry(0, MEMBER, Stream.MATERIAL, 0, 1, root([record_id(MEMBER, record)]), block.time)
-    chain = ChainFacts(CHAIN_ID, council.deployment.genesis, council.deployment.directory, council.deployment.ledger)
+    chain = ChainFacts(
+        CHAIN_ID, council.deployment.genesis, council.deployment.directory, council.deployment.ledger
+    )
     receipt = build_receipt(
         chain=chain,
         opening=open_fields(fields, made.SALT_KEY, made.SHOWN),
@@ -245,7 +273,9 @@ def test_a_node_is_made_admitted_and_served_by_the_commands(council: Council) ->
     facts = json.loads((council.folder / "chain.json").read_text())
     chain = ["--rpc", council.rpc, "--directory", facts["directory"], "--chain-id", str(CHAIN_ID)]
     folder = ["--data-dir", "xuhui"]
-    made_node = start_cli(["init", *folder, *chain, "--agency", "12310104FAKE0011X9", "--port", "0"], council.folder)
+    made_node = start_cli(
+        ["init", *folder, *chain, "--agency", "12310104FAKE0011X9", "--port", "0"], council.folder
+    )
     line, errors = made_node.communicate(timeout=120)
     assert made_node.returncode == 0, errors
     (council.folder / "xuhui.json").write_text(line)

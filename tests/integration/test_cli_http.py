@@ -102,7 +102,9 @@ def test_a_file_that_changes_while_it_is_sent_is_refused(
 
 
 def test_a_problem_keeps_the_nodes_code_and_request(node: SmallNode) -> None:
-    node.fixed["/v1/me"] = problem(403, "auth_forbidden", hint="ask for the scope", errors=[{"pointer": "/a", "code": "b"}])
+    node.fixed["/v1/me"] = problem(
+        403, "auth_forbidden", hint="ask for the scope", errors=[{"pointer": "/a", "code": "b"}]
+    )
     with NodeClient(node.url, API_KEY) as client, pytest.raises(ApiProblem) as caught:
         client.get("/v1/me")
     error = caught.value
@@ -173,7 +175,10 @@ def test_a_silent_node_times_out() -> None:
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with NodeClient(url, API_KEY, timeout_s=0.3) as client, pytest.raises(NodeUnreachable, match="in time"):
+        with (
+            NodeClient(url, API_KEY, timeout_s=0.3) as client,
+            pytest.raises(NodeUnreachable, match="in time"),
+        ):
             client.get("/v1/me")
 
 
@@ -186,7 +191,9 @@ def test_the_key_goes_to_the_node_only_and_a_proxy_of_the_environment_is_ignored
         assert client.get("/v1/materials") == {"items": [], "nextCursor": None}
 
 
-@pytest.mark.parametrize(("text", "path"), [("a/b", "a%2Fb"), ("a?b", "a%3Fb"), ("é", "%C3%A9"), ("..a", "..a")])
+@pytest.mark.parametrize(
+    ("text", "path"), [("a/b", "a%2Fb"), ("a?b", "a%3Fb"), ("é", "%C3%A9"), ("..a", "..a")]
+)
 def test_an_id_stays_one_segment_of_the_path(text: str, path: str) -> None:
     assert segment(text) == path
 
@@ -222,7 +229,9 @@ def test_pushing_again_answers_with_what_is_held(node: SmallNode, tmp_path: Path
 def test_wait_answers_when_the_records_are_final(node: SmallNode, tmp_path: Path) -> None:
     node.looks_until_final = 2
     files = make_files(tmp_path, 5)
-    ended = run_cli(["push", str(files), *push_flags(node, tmp_path), "--wait", "final", "-o", "json"], tmp_path)
+    ended = run_cli(
+        ["push", str(files), *push_flags(node, tmp_path), "--wait", "final", "-o", "json"], tmp_path
+    )
     shown = json.loads(ended.stdout)
     assert ended.returncode == 0 and shown["summary"]["anchored"] == 5
     assert {each["anchor"]["status"] for each in shown["items"]} == {"final"}
@@ -236,7 +245,9 @@ def test_a_wait_that_is_too_long_ends_with_8_and_keeps_the_materials(node: Small
     assert ended.returncode == 8 and "wait_expired" in ended.stderr and len(node.materials) == 2
 
 
-def test_refused_items_do_not_stop_the_others_and_can_be_pushed_again(node: SmallNode, tmp_path: Path) -> None:
+def test_refused_items_do_not_stop_the_others_and_can_be_pushed_again(
+    node: SmallNode, tmp_path: Path
+) -> None:
     files = make_files(tmp_path, 6)
     rows = [{"path": f"files/{number:04d}.txt", "title": f"t{number}"} for number in range(6)]
     path = tmp_path / "list.csv"
@@ -270,7 +281,9 @@ def test_all_refused_alike_ends_with_their_own_code(node: SmallNode, tmp_path: P
     node.on_push = lambda _meta: (422, "type_unknown")
     assert run_cli(["push", str(files), *push_flags(node, tmp_path)], tmp_path).returncode == 6
     ended = run_cli(["push", str(files / "0000.txt"), *push_flags(node, tmp_path)], tmp_path)
-    assert ended.returncode == 6 and ended.stderr.startswith("error: ") and "request: req_01TEST" in ended.stderr
+    assert (
+        ended.returncode == 6 and ended.stderr.startswith("error: ") and "request: req_01TEST" in ended.stderr
+    )
 
 
 def test_a_refused_key_stops_everything_at_once(node: SmallNode, tmp_path: Path) -> None:
@@ -336,7 +349,10 @@ def test_a_killed_push_is_resumed_and_each_file_counts_once(slow: SmallNode, tmp
     assert resumed.returncode == 0, resumed.stderr
     summary = json.loads(resumed.stdout)["summary"]
     assert len(slow.materials) == 120
-    assert summary["done_before"] >= before - 5 and summary["pushed"] + summary["held"] + summary["done_before"] == 120
+    assert (
+        summary["done_before"] >= before - 5
+        and summary["pushed"] + summary["held"] + summary["done_before"] == 120
+    )
     # Only what was on its way when the kill came is sent twice.
     assert slow.count("POST", "/v1/materials") <= 120 + 5
 
@@ -348,7 +364,11 @@ def test_ctrl_c_finishes_the_files_in_work_and_keeps_the_journal(slow: SmallNode
     wait_until(lambda: len(slow.materials) > 20)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and "finishing the files in work" in err and "run the same command again" in err
+    assert (
+        process.returncode == 130
+        and "finishing the files in work" in err
+        and "run the same command again" in err
+    )
     summary = json.loads(out)["summary"]
     assert summary["pushed"] == len(slow.materials) < 120 and summary["notTried"] == 120 - summary["pushed"]
     (journal,) = (tmp_path / "home").rglob("*.journal")
@@ -359,7 +379,11 @@ def test_ctrl_c_finishes_the_files_in_work_and_keeps_the_journal(slow: SmallNode
 
 def test_two_pushes_of_one_folder_do_not_run_at_once(node: SmallNode, tmp_path: Path) -> None:
     files, go_on = make_files(tmp_path, 6), threading.Event()
-    node.on_push = lambda _meta: None if go_on.wait(60) else None
+
+    def wait(_meta: dict[str, Any]) -> None:
+        go_on.wait(60)
+
+    node.on_push = wait
     arguments = ["push", str(files), *push_flags(node, tmp_path)]
     first = start_cli(arguments, tmp_path)
     wait_until(lambda: node.count("POST", "/v1/materials"))
@@ -400,7 +424,8 @@ def test_an_unreachable_node_leaves_no_journal(tmp_path: Path) -> None:
 
 VERDICT = {
     "verdict": "valid", "fresh": True, "asOf": "2026-11-03T10:00:00+08:00", "lastKnown": None,
-    "subjectMatch": "match", "finality": "operator", "reasons": [{"code": "status", "outcome": "pass", "detail": "clear"}],
+    "subjectMatch": "match", "finality": "operator",
+    "reasons": [{"code": "status", "outcome": "pass", "detail": "clear"}],
     "explain": {"zh": "该文件有效。", "en": "The document is valid."},
 }  # fmt: skip
 
@@ -418,7 +443,9 @@ VERDICT = {
         ({"verdict": "brilliant"}, 11),
     ],
 )
-def test_a_verdict_decides_the_exit_code(node: SmallNode, tmp_path: Path, answer: dict[str, Any], code: int) -> None:
+def test_a_verdict_decides_the_exit_code(
+    node: SmallNode, tmp_path: Path, answer: dict[str, Any], code: int
+) -> None:
     node.fixed["/v1/verify"] = (200, {**VERDICT, **answer})
     (tmp_path / "a.pdf").write_bytes(b"abc secret bytes")
     ended = run_cli(["verify", "a.pdf", "--explain", "--lang", "zh", *flags(node, tmp_path)], tmp_path)
@@ -434,7 +461,11 @@ def test_many_files_are_asked_about_at_once_and_the_worst_decides(node: SmallNod
     node.fixed["/v1/verify/batch"] = (200, {"items": answers})
     ended = run_cli(["verify", "files", *flags(node, tmp_path), "-o", "jsonl"], tmp_path)
     assert ended.returncode == 12
-    assert [json.loads(line)["verdict"] for line in ended.stdout.splitlines()] == ["valid", "revoked", "stale"]
+    assert [json.loads(line)["verdict"] for line in ended.stdout.splitlines()] == [
+        "valid",
+        "revoked",
+        "stale",
+    ]
     node.fixed["/v1/verify/batch"] = (200, {"items": answers[:2]})
     assert run_cli(["verify", "files", *flags(node, tmp_path)], tmp_path).returncode == 8
 
@@ -457,7 +488,13 @@ def test_bytes_are_written_only_when_their_digest_is_right(node: SmallNode, tmp_
 
 def reuse(outcome: str, **more: Any) -> dict[str, Any]:
     checks = [{"code": "basis", "result": "pass", "detail": "duty"}]
-    return {"reuseId": "reu_01", "outcome": outcome, "checks": checks, "explain": {"zh": "可以", "en": "yes"}, **more}
+    return {
+        "reuseId": "reu_01",
+        "outcome": outcome,
+        "checks": checks,
+        "explain": {"zh": "可以", "en": "yes"},
+        **more,
+    }
 
 
 REUSE = [
@@ -506,10 +543,23 @@ def test_a_stopped_custodian_ends_with_8(node: SmallNode, tmp_path: Path) -> Non
     assert ended.returncode == 8 and "custodian_unavailable" in ended.stderr
 
 
-def test_a_new_key_is_written_to_a_file_of_ones_own_and_shown_nowhere(node: SmallNode, tmp_path: Path) -> None:
+def test_a_new_key_is_written_to_a_file_of_ones_own_and_shown_nowhere(
+    node: SmallNode, tmp_path: Path
+) -> None:
     node.fixed["/v1/keys"] = (201, {"keyId": "k1", "key": "dsk_k1_" + "z" * 43})
-    arguments = ["key", "create", "--agency", "12310104FAKE0011X9", "--scopes", "verify,materials:read", "--to", "new.key"]
-    ended = run_cli([*arguments, "--expires-on", "2027-01-01", *flags(node, tmp_path), "-o", "json"], tmp_path)
+    arguments = [
+        "key",
+        "create",
+        "--agency",
+        "12310104FAKE0011X9",
+        "--scopes",
+        "verify,materials:read",
+        "--to",
+        "new.key",
+    ]
+    ended = run_cli(
+        [*arguments, "--expires-on", "2027-01-01", *flags(node, tmp_path), "-o", "json"], tmp_path
+    )
     assert ended.returncode == 0 and "zzz" not in ended.stdout + ended.stderr
     assert (tmp_path / "new.key").read_text() == "dsk_k1_" + "z" * 43 + "\n"
     assert (tmp_path / "new.key").stat().st_mode & 0o777 == 0o600
@@ -522,7 +572,11 @@ def test_an_import_is_checked_here_first(node: SmallNode, tmp_path: Path) -> Non
     (tmp_path / "e.jsonl").write_text('{"kind":"duty","code":"X","entry":{}}\n')
     ended = run_cli(["catalog", "import", "e.jsonl", *flags(node, tmp_path)], tmp_path)
     assert ended.returncode == 6 and not node.asked
-    answer = {"published": 0, "unchanged": 0, "rejected": [{"line": 1, "errors": [{"pointer": "/name", "code": "required"}]}]}
+    answer = {
+        "published": 0,
+        "unchanged": 0,
+        "rejected": [{"line": 1, "errors": [{"pointer": "/name", "code": "required"}]}],
+    }
     node.fixed["/v1/catalog/imports"] = (422, answer)
     ended = run_cli(["catalog", "import", "e.jsonl", "--mode", "partial", *flags(node, tmp_path)], tmp_path)
     assert ended.returncode == 6 and "required" in ended.stdout
@@ -531,7 +585,17 @@ def test_an_import_is_checked_here_first(node: SmallNode, tmp_path: Path) -> Non
 
 def test_api_sends_any_request(node: SmallNode, tmp_path: Path) -> None:
     node.fixed["/v1/exemptions"] = (200, {"seen": True})
-    arguments = ["api", "POST", "/v1/exemptions", "-f", "matterCode=1", "-f", "subject.idType=001", "-f", "n:=[1]"]
+    arguments = [
+        "api",
+        "POST",
+        "/v1/exemptions",
+        "-f",
+        "matterCode=1",
+        "-f",
+        "subject.idType=001",
+        "-f",
+        "n:=[1]",
+    ]
     ended = run_cli([*arguments, *flags(node, tmp_path)], tmp_path)
     assert ended.returncode == 0 and json.loads(ended.stdout) == {"seen": True}
     assert json.loads(node.asked[-1].body) == {"matterCode": "1", "subject": {"idType": "001"}, "n": [1]}
@@ -566,13 +630,17 @@ def test_doctor_names_the_part_that_fails_and_its_fix(node: SmallNode, tmp_path:
 
 def test_doctor_tells_what_is_wrong_here_before_what_is_not_reachable(tmp_path: Path) -> None:
     (tmp_path / "api.key").write_text("not a key\n")
-    ended = run_cli(["doctor", "--url", "http://127.0.0.1:9", "--api-key-file", "api.key", "-o", "json"], tmp_path)
+    ended = run_cli(
+        ["doctor", "--url", "http://127.0.0.1:9", "--api-key-file", "api.key", "-o", "json"], tmp_path
+    )
     found = {each["part"]: each["outcome"] for each in json.loads(ended.stdout)}
     assert ended.returncode == 6 and found["api key"] == found["node"] == "fail"
 
 
 def test_no_key_and_no_id_reaches_any_output(node: SmallNode, tmp_path: Path) -> None:
-    node.fixed["/v1/materials"] = problem(422, "request_invalid", errors=[{"pointer": "/subjects/0/id", "code": "x"}])
+    node.fixed["/v1/materials"] = problem(
+        422, "request_invalid", errors=[{"pointer": "/subjects/0/id", "code": "x"}]
+    )
     (tmp_path / "a.pdf").write_bytes(b"abc")
     ended = run_cli(["push", "a.pdf", *push_flags(node, tmp_path)], tmp_path)
     said = ended.stdout + ended.stderr
@@ -586,7 +654,12 @@ def test_a_closed_pipe_is_no_error(node: SmallNode, tmp_path: Path) -> None:
 
     command = f"{sys.executable} -m cli config list | head -1; echo ${{PIPESTATUS[0]}}"
     ended = subprocess.run(
-        ["bash", "-c", command], capture_output=True, text=True, cwd=tmp_path, env=cli_env(tmp_path), timeout=60
+        ["bash", "-c", command],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=cli_env(tmp_path),
+        timeout=60,
     )
     assert "Traceback" not in ended.stderr and "Broken" not in ended.stderr
 

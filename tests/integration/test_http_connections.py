@@ -82,19 +82,38 @@ def test_a_body_that_makes_progress_is_not_cut() -> None:
         assert b" 200 " in read_to_end(client)
 
 
+def test_a_sender_is_not_cut_while_the_node_is_the_slow_side() -> None:
+    limits = quick_connection(HttpLimits(), body_interval_s=0.1, body_interval_bytes=1)
+    with running_frame(limits) as frame, frame.connect() as client:
+        key = frame.keys.issue("materials:write").encode()
+        client.sendall(
+            b"POST /v1/late HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\nAuthorization: Bearer "
+            + key
+            + b"\r\n"
+            + CLOSE
+        )
+        sender = threading.Thread(target=client.sendall, args=(b"x" * 1_000_000,))
+        sender.start()
+        threading.Event().wait(0.5)  # the node's own pace
+        frame.toy.may_finish.set()
+        assert b'{"size":1000000}' in read_to_end(client)
+        sender.join()
+
+
 def test_an_idle_connection_is_closed_after_its_time() -> None:
     with running_frame(quick_connection(HttpLimits(), keep_alive_s=0.2)) as frame, frame.connect() as client:
         client.sendall(GET + b"\r\n")
+        assert b" 200 " in client.recv(65536)
         client.sendall(b"\r\n")  # stops the server's own keep-alive timer
-        assert read_to_end(client).count(b"HTTP/1.1") == 1
+        assert read_to_end(client) == b""
 
 
 def test_the_rest_of_a_refused_body_is_drained_for_a_bounded_time_only() -> None:
     with running_frame(quick_connection(HttpLimits(), drain_s=0.2)) as frame, frame.connect() as client:
         client.sendall(HEAD + b"Content-Length: 1000000\r\n\r\n" + b"x" * 1000)
-        answer = read_to_end(client)
-        assert b" 405 " in answer
-        assert answer.count(b"HTTP/1.1") == 1
+        assert b" 405 " in client.recv(65536)
+        client.sendall(b"x" * 1000)  # stops the server's own keep-alive timer
+        assert read_to_end(client) == b""
 
 
 def test_a_connection_is_used_again_when_the_refused_body_has_come() -> None:

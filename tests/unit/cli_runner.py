@@ -22,7 +22,9 @@ class Ended:
 class CommandLine:
     """Call it with the arguments of the command."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    def __init__(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ) -> None:
         self.folder, self._capfd = folder, capfd
         home = folder / "home"
         home.mkdir()
@@ -42,4 +44,3 @@ class CommandLine:
         code = run(list(arguments))
         out, err = self._capfd.readouterr()
         return Ended(int(code), out, err)
-

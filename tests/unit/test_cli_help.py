@@ -17,13 +17,29 @@ from cli.settings import SETTINGS
 TREE: Any = typer.main.get_command(build_app())
 COMMANDS = dict(docs.walk_commands(TREE))
 ASKED_FOR = {
-    *("hash", "push", "verify", "exemptions", "doctor", "init", "serve", "demo", "completion", "version", "whoami", "api"),
+    *(
+        "hash",
+        "push",
+        "verify",
+        "exemptions",
+        "doctor",
+        "init",
+        "serve",
+        "demo",
+        "completion",
+        "version",
+        "whoami",
+        "api",
+    ),
     *(f"material {verb}" for verb in ("list", "show", "get", "search", "revoke", "suspend", "resume")),
     *("document revoke", "reuse request", "reuse show", "reuse get"),
     *(f"receipt {verb}" for verb in ("get", "show", "check")),
     *(f"catalog {verb}" for verb in ("import", "get", "list", "put", "approve", "retire", "lint")),
     *(f"key {verb}" for verb in ("create", "list", "revoke", "member-generate")),
-    *(f"chain {verb}" for verb in ("run", "status", "members", "contracts", "deploy", "admit", "epoch", "approve")),
+    *(
+        f"chain {verb}"
+        for verb in ("run", "status", "members", "contracts", "deploy", "admit", "epoch", "approve")
+    ),
     *(f"config {verb}" for verb in ("list", "get", "path", "explain")),
 }
 

@@ -64,7 +64,9 @@ def test_a_missing_file_ends_with_3_and_says_so(cli: CommandLine) -> None:
     assert ended.err.startswith("error: none.pdf: there is no such file") and "\nhint: " in ended.err
 
 
-def checked(cli: CommandLine, receipt: dict[str, Any], *more: str, trust: dict[str, Any] | None = None) -> Ended:
+def checked(
+    cli: CommandLine, receipt: dict[str, Any], *more: str, trust: dict[str, Any] | None = None
+) -> Ended:
     (cli.work / "receipt.json").write_text(json.dumps(receipt))
     (cli.work / "chain.json").write_text(json.dumps(TRUST if trust is None else trust))
     return cli("receipt", "check", "receipt.json", "--trust", "chain.json", "-o", "json", *more)
@@ -73,7 +75,7 @@ def checked(cli: CommandLine, receipt: dict[str, Any], *more: str, trust: dict[s
 def open_ended(reading: StatusReading | None = None) -> dict[str, Any]:
     """Give a receipt that does not expire."""
     fields = {**made.FIELDS, "expiresOn": None}
-    return json.loads(json.dumps(render_receipt(made.receipt(fields, reading=reading))))
+    return dict(json.loads(json.dumps(render_receipt(made.receipt(fields, reading=reading)))))
 
 
 def test_an_untouched_receipt_is_not_called_proved_offline(cli: CommandLine, no_network: None) -> None:
@@ -82,7 +84,14 @@ def test_an_untouched_receipt_is_not_called_proved_offline(cli: CommandLine, no_
     said = json.loads(ended.out)
     assert said["result"] == "unproved"
     assert said["notProvedOffline"] == ["batch_slot", "block_finality", "status_slots"]
-    assert [each["outcome"] for each in said["checks"]] == ["pass", "pass", "pass", "unproven", "unproven", "pass"]
+    assert [each["outcome"] for each in said["checks"]] == [
+        "pass",
+        "pass",
+        "pass",
+        "unproven",
+        "unproven",
+        "pass",
+    ]
     assert "offline nobody can tell whether it was revoked" in ended.err
 
 
@@ -108,7 +117,9 @@ def test_a_revoked_or_expired_receipt_ends_with_12(cli: CommandLine) -> None:
     from anchor.entries import StatusFlag
 
     assert checked(cli, open_ended(made.status(made.flagged(StatusFlag.REVOKED)))).code == 12
-    expired = render_receipt(made.receipt({**made.FIELDS, "issuedOn": "2020-01-01", "expiresOn": "2020-02-01"}))
+    expired = render_receipt(
+        made.receipt({**made.FIELDS, "issuedOn": "2020-01-01", "expiresOn": "2020-02-01"})
+    )
     assert checked(cli, expired).code == 12
 
 
@@ -129,7 +140,9 @@ def test_the_answer_of_chain_status_is_a_trust_file(cli: CommandLine) -> None:
     assert checked(cli, open_ended(), trust={**status, "head": {"number": 3}}).code == 11
 
 
-@pytest.mark.parametrize("trust", [{}, {**TRUST, "genesis": "0x12"}, {**TRUST, "chainId": True}, [], {**TRUST, "ledger": None}])
+@pytest.mark.parametrize(
+    "trust", [{}, {**TRUST, "genesis": "0x12"}, {**TRUST, "chainId": True}, [], {**TRUST, "ledger": None}]
+)
 def test_a_wrong_trust_file_is_refused(cli: CommandLine, trust: Any) -> None:
     assert checked(cli, open_ended(), trust=trust).code == 6
 
@@ -175,7 +188,10 @@ def test_config_says_where_a_value_comes_from(cli: CommandLine) -> None:
 
 def test_flags_before_and_behind_the_command_mean_the_same(cli: CommandLine) -> None:
     assert cli("--url", "http://before", "config", "get", "url").out == "http://before\n"
-    assert cli("--url", "http://before", "config", "get", "url", "--url", "http://behind").out == "http://behind\n"
+    assert (
+        cli("--url", "http://before", "config", "get", "url", "--url", "http://behind").out
+        == "http://behind\n"
+    )
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -186,7 +202,8 @@ def test_a_completion_script_calls_the_command(cli: CommandLine, shell: str) -> 
 
 
 @pytest.mark.parametrize(
-    "arguments", [["nonsense"], ["push", "--nonsense"], ["verify"], ["push", "a", "--list", "b"], ["hash"], ["receipt"]]
+    "arguments",
+    [["nonsense"], ["push", "--nonsense"], ["verify"], ["push", "a", "--list", "b"], ["hash"], ["receipt"]],
 )
 def test_wrong_usage_ends_with_2(cli: CommandLine, arguments: list[str]) -> None:
     ended = cli(*arguments)
@@ -237,7 +254,12 @@ def test_an_unexpected_fault_names_its_type_and_shows_nothing_else(
 
     monkeypatch.setattr("cli.commands.hashes.walk", fail)
     ended = cli("hash", ".", "-r")
-    assert ended.code == 1 and "RuntimeError" in ended.err and "310104" not in ended.err and "Traceback" not in ended.err
+    assert (
+        ended.code == 1
+        and "RuntimeError" in ended.err
+        and "310104" not in ended.err
+        and "Traceback" not in ended.err
+    )
 
 
 def test_a_member_key_is_made_once_and_is_encrypted(cli: CommandLine) -> None:
@@ -258,7 +280,9 @@ def test_version_needs_nothing_heavy() -> None:
         "import sys; from cli.main import run; run(['version']);"
         "print([name for name in ('web3', 'eth_account', 'fastapi', 'plyvel', 'reportlab') if name in sys.modules])"
     )
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
     assert ended.stdout.splitlines()[-1] == "[]"
 
 

@@ -27,7 +27,9 @@ def written(form: str, lang: str = "en", *, items: list[dict[str, object]] | Non
 
 def test_json_carries_the_answer_unchanged() -> None:
     assert json.loads(written("json")) == [MATERIAL]
-    assert [json.loads(line) for line in written("jsonl", items=[MATERIAL, MATERIAL]).splitlines()] == [MATERIAL] * 2
+    assert [json.loads(line) for line in written("jsonl", items=[MATERIAL, MATERIAL]).splitlines()] == [
+        MATERIAL
+    ] * 2
 
 
 def test_csv_carries_the_columns_in_full() -> None:

@@ -11,7 +11,12 @@ from cli.errors import PushJournalBusy, PushJournalCorrupt, PushJournalForeign
 from cli.push.journal import PushJournal, default_journal
 
 URL = "http://127.0.0.1:8400"
-ANSWER = {"materialId": "mat_01", "version": 1, "sha256": "ab" * 32, "anchor": {"status": "pending", "block": 3}}
+ANSWER = {
+    "materialId": "mat_01",
+    "version": 1,
+    "sha256": "ab" * 32,
+    "anchor": {"status": "pending", "block": 3},
+}
 
 
 def test_an_acknowledged_item_is_found_again(tmp_path: Path) -> None:
@@ -74,9 +79,8 @@ def test_another_nodes_journal_is_refused(tmp_path: Path) -> None:
 
 
 def test_one_push_at_a_time_holds_a_journal(tmp_path: Path) -> None:
-    with PushJournal.open(tmp_path / "j", url=URL):
-        with pytest.raises(PushJournalBusy):
-            PushJournal.open(tmp_path / "j", url=URL)
+    with PushJournal.open(tmp_path / "j", url=URL), pytest.raises(PushJournalBusy):
+        PushJournal.open(tmp_path / "j", url=URL)
     PushJournal.open(tmp_path / "j", url=URL).close()
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -34,14 +36,18 @@ def test_a_line_fills_what_the_flags_do_not(tmp_path: Path) -> None:
     (tmp_path / "a.pdf").write_bytes(b"a")
     text = (
         "path,typeCode,subject,documentNo,caseNo,title,issuedOn,expiresOn\n"
-        "a.pdf,M5001,001:91310115FAKE010322:tenant;111:310104185001010014:owner,No 7,PD-9,租赁合同,2026-01-01,2027-01-01\n"
+        "a.pdf,M5001,001:91310115FAKE010322:tenant;111:310104185001010014:owner,"
+        "No 7,PD-9,租赁合同,2026-01-01,2027-01-01\n"
     )
     (item,) = reading(tmp_path, text).items
     assert item.path == tmp_path / "a.pdf" and item.line == 2
     assert item.meta(DIGEST) == {
         "typeCode": "M5001",
         "caseNo": "PD-9",
-        "subjects": [{**SUBJECT, "role": "tenant"}, {"idType": "111", "id": "310104185001010014", "role": "owner"}],
+        "subjects": [
+            {**SUBJECT, "role": "tenant"},
+            {"idType": "111", "id": "310104185001010014", "role": "owner"},
+        ],
         "documentNo": "No 7",
         "title": "租赁合同",
         "issuedOn": "2026-01-01",
@@ -53,9 +59,7 @@ def test_a_line_fills_what_the_flags_do_not(tmp_path: Path) -> None:
 
 
 def test_columns_are_mapped_and_left_out(tmp_path: Path) -> None:
-    found = reading(
-        tmp_path, f"摘要,备注,title\n{DIGEST},x,执照\n", mapping=["摘要=sha256", "备注=-"]
-    )
+    found = reading(tmp_path, f"摘要,备注,title\n{DIGEST},x,执照\n", mapping=["摘要=sha256", "备注=-"])
     assert found.items[0].sha256 == DIGEST and found.items[0].path is None
 
 
@@ -159,15 +163,11 @@ def test_a_wrong_mapping_is_refused(tmp_path: Path, mapping: str) -> None:
 
 @given(st.binary(max_size=300))
 def test_random_bytes_raise_only_typed_errors(content: bytes) -> None:
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "list.csv"
         path.write_bytes(b"path,sha256,subject,title\n" + content)
-        try:
+        with contextlib.suppress(CliError):
             read_list(path, defaults=DEFAULTS)
-        except CliError:
-            pass
 
 
 def test_rejects_can_be_corrected_and_read_again(tmp_path: Path) -> None:

@@ -101,11 +101,13 @@ def test_a_secret_in_a_file_is_refused_and_not_repeated(places: Places, line: st
 @pytest.mark.parametrize("name", ["DELTASEAL_API_KEY", "DELTASEAL_PASSPHRASE", "DELTASEAL_COUNCIL_KEY"])
 def test_a_secret_in_the_environment_is_refused(places: Places, name: str) -> None:
     with pytest.raises(SecretRefused) as caught:
-        places.load(**{name: KEY})
+        Settings.load(env={name: KEY}, cwd=places.work)
     assert KEY not in str(caught.value) and f"{name}_FILE" in caught.value.hint
 
 
-@pytest.mark.parametrize("argv", [["--api-key-file", KEY], [f"--api-key={KEY}"], ["api", "GET", f"/v1/{KEY}"]])
+@pytest.mark.parametrize(
+    "argv", [["--api-key-file", KEY], [f"--api-key={KEY}"], ["api", "GET", f"/v1/{KEY}"]]
+)
 def test_a_key_on_the_command_line_is_refused_and_not_repeated(argv: list[str]) -> None:
     with pytest.raises(SecretRefused) as caught:
         refuse_secret_arguments(argv)

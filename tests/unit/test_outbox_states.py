@@ -176,6 +176,7 @@ def test_rows_written_much_too_late_are_found() -> None:
         ("ok", AppendOperation(Stream.MATERIAL, record(1)[:34] + bytes(2) + record(1)[36:])),
         ("ok", CallOperation("Directory", b"", 1)),
         ("ok", CallOperation("Ledger", b"", 0)),
+        ("ok", CallOperation("Catalog", bytes(131_000), 1)),
     ],
 )
 def test_operation_that_no_chain_would_take_is_refused(name: str, operation: Any) -> None:

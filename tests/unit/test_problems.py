@@ -35,7 +35,8 @@ def error_classes() -> Iterator[type[DeltasealError]]:
     """Yield every error class of the packages behind the HTTP service."""
     for package in (anchor, verifier, node):
         for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-            importlib.import_module(module.name)
+            if not module.name.endswith(".__main__"):
+                importlib.import_module(module.name)
     waiting = [DeltasealError]
     while waiting:
         for found in waiting.pop().__subclasses__():

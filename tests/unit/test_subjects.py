@@ -54,6 +54,7 @@ def test_other_spellings_become_the_one() -> None:
         ("", FIRM, "id_type"),
         ("001", FIRM[:-1], "length"),
         ("001", "9" * 65, "length"),
+        ("900", "9" * 65, "length"),
         ("001", " " + FIRM[:-1], "format"),
         ("001", FIRM[:8] + "-" + FIRM[9:], "format"),
         ("001", FIRM[:9] + "I" + FIRM[10:], "format"),

@@ -1,0 +1,61 @@
+"""Log lines: types, places and templates, and never the words or arguments of anybody."""
+
+import io
+import json
+import logging
+from typing import Any
+
+import pytest
+
+from node.http.logs import LineHandler, adopt_server_loggers, make_logger, places_of
+
+CITIZEN_ID = "310104185001010014"
+
+
+def lines(stream: io.BytesIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_a_line_is_one_json_object_with_level_and_time() -> None:
+    stream = io.BytesIO()
+    make_logger(stream).info("request", status=200)
+    (line,) = lines(stream)
+    assert (line["event"], line["status"], line["level"]) == ("request", 200, "info")
+    assert line["timestamp"].endswith("Z")
+
+
+def test_a_librarys_line_keeps_the_template_and_drops_arguments_and_words() -> None:
+    stream, library = io.BytesIO(), logging.getLogger("deltaseal.test.library")
+    library.handlers, library.propagate = [LineHandler(make_logger(stream))], False
+    library.warning("refused %s", CITIZEN_ID)
+    try:
+        raise ValueError(CITIZEN_ID)
+    except ValueError:
+        library.exception("failed for %r", CITIZEN_ID)
+    assert CITIZEN_ID not in stream.getvalue().decode()
+    first, second = lines(stream)
+    assert (first["template"], first["logger"]) == ("refused %s", "deltaseal.test.library")
+    assert (second["error"], len(second["places"])) == ("ValueError", 1)
+
+
+def test_places_are_modules_and_lines_innermost_last() -> None:
+    def fail() -> None:
+        raise RuntimeError(CITIZEN_ID)
+
+    with pytest.raises(RuntimeError) as caught:
+        fail()
+    places = places_of(caught.value)
+    assert [place.rsplit(":", 1)[0] for place in places] == [__name__, __name__]
+    assert all(place.rsplit(":", 1)[1].isdigit() for place in places)
+
+
+def test_the_servers_loggers_write_nowhere_else(capfd: pytest.CaptureFixture[str]) -> None:
+    stream = io.BytesIO()
+    adopt_server_loggers(make_logger(stream))
+    logging.getLogger("uvicorn.error").error(
+        "Exception in ASGI application\n", exc_info=ValueError(CITIZEN_ID)
+    )
+    logging.getLogger("asyncio").error("Task exception was never retrieved %s", CITIZEN_ID)
+    assert [line["logger"] for line in lines(stream)] == ["uvicorn.error", "asyncio"]
+    assert CITIZEN_ID not in stream.getvalue().decode()
+    assert capfd.readouterr().err == ""

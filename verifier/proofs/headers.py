@@ -1,0 +1,100 @@
+"""Proofs that a block is final: linked headers, and enough seals of trusted signers (docs/reference/receipt.md).
+
+Pure functions on bytes: no chain, no store, no clock. Each returns None or a value, or raises `ProofError`. The
+signers come from the trust anchor and never from the headers, checkpoint blocks included (EIP-225 would allow it).
+"""
+
+from collections.abc import Collection, Sequence
+from itertools import pairwise
+from typing import Final
+
+from anchor.errors import HeaderMalformed
+from anchor.headers import (
+    Engine,
+    Header,
+    bft_quorum,
+    crash_quorum,
+    header_hash,
+    header_signers,
+)
+from verifier.proofs.errors import ProofError
+
+MAX_HEADERS: Final = 256
+
+
+def verify_linked(headers: Sequence[Header], engine: Engine) -> None:
+    """Verify that `headers` are consecutive: the first is the block to prove, each other the child of the last.
+
+    Raises:
+        ProofError: none or too many, or one that is not its predecessor's child.
+    """
+    if not 0 < len(headers) <= MAX_HEADERS:
+        raise ProofError("there are no headers, or too many", step="header_count")
+    for parent, child in pairwise(headers):
+        name = block_hash(parent, engine)
+        if child.parent_hash != name or child.number != parent.number + 1 or child.time < parent.time:
+            raise ProofError("a header is not the child of the one before", step="headers_unlinked")
+
+
+def block_hash(header: Header, engine: Engine) -> bytes:
+    """Return the block's hash, 32 bytes.
+
+    Raises:
+        ProofError: the header's extra data is not that of the engine.
+    """
+    try:
+        return header_hash(header, engine)
+    except HeaderMalformed as error:
+        raise ProofError(f"a header is malformed: {error}", step=error.code) from None
+
+
+def verify_final(headers: Sequence[Header], signers: Collection[bytes], engine: Engine) -> None:
+    """Verify that the first of linked `headers` is final by the seals of `signers` (20-byte addresses).
+
+    Clique: ⌊(N+f)/2⌋+1 distinct signers on it and above it. QBFT, IBFT 2.0: ⌈2N/3⌉ commit seals in it. A seal of
+    somebody else counts for nothing.
+
+    Raises:
+        ProofError: the seals do not suffice, or the engine has none.
+    """
+    if engine is Engine.EMBEDDED or not signers:
+        raise ProofError("this chain has no seals to verify", step="no_seals")
+    if len(sealed_by(headers, signers, engine)) < quorum(len(set(signers)), engine):
+        raise ProofError("too few trusted signers sealed the block", step="quorum_missing")
+
+
+def sealed_by(headers: Sequence[Header], signers: Collection[bytes], engine: Engine) -> frozenset[bytes]:
+    """Return which of `signers` stand behind the first of `headers`.
+
+    Raises:
+        ProofError: a header's extra data is not that of the engine.
+    """
+    counted = headers if engine is Engine.CLIQUE else headers[:1]
+    try:
+        found = {each for header in counted for each in header_signers(header, engine)}
+    except HeaderMalformed as error:
+        raise ProofError(f"a header is malformed: {error}", step=error.code) from None
+    return frozenset(found & set(signers))
+
+
+def quorum(signers: int, engine: Engine) -> int:
+    """Return how many of `signers` must stand behind a final block."""
+    return crash_quorum(signers) if engine is Engine.CLIQUE else bft_quorum(signers)
+
+
+def shortest_final(
+    headers: Sequence[Header], signers: Collection[bytes], engine: Engine
+) -> tuple[Header, ...] | None:
+    """Return the shortest beginning of linked `headers` that shows the first to be final; None when none does.
+
+    Raises:
+        ProofError: a header's extra data is not that of the engine.
+    """
+    wanted, found = quorum(len(set(signers)), engine), frozenset[bytes]()
+    for count, header in enumerate(headers, 1):
+        found |= sealed_by([header], signers, engine)
+        if len(found) >= wanted:
+            return tuple(headers[:count])
+        if engine is not Engine.CLIQUE:
+            return None
+    return None
