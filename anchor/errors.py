@@ -5,6 +5,7 @@
         ├── RecordMalformed, EntryMalformed, StatusMalformed     bytes that came from a chain
         ├── OpeningMalformed, OpeningMismatch, MerkleInvalid     proofs about a commitment or a tree
         ├── ValueNotCanonical, Base64urlMalformed                values that have no single encoding
+        ├── HeaderMalformed                                      a block header
         ├── EnvelopeMalformed, KeyMaterialInvalid                sealed keys and keys
         ├── DigestClosed, FileUnreadable                         digests of streams and files
         ├── ChainUnavailable ── ChainAnswerMalformed             the chain's RPC

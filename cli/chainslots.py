@@ -1,4 +1,4 @@
-"""Reads from a chain client the slots that a receipt is about: batch, claim and documents, at one block."""
+"""Reads from a chain client what a receipt is about: its block's hash, and the status slots at one later block."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from verifier.receipts import ChainFacts, DocumentSlot, Receipt, StatusReading
 
 @dataclass(frozen=True, slots=True)
 class SlotReading:
-    """The 32-byte batch slot, and the status slots with the block they were read at."""
+    """The hash that the chain has for the receipt's block (empty: none), and the slots with their block."""
 
-    slot: bytes
+    block_hash: bytes
     statuses: StatusReading
 
 
 def read_slots(rpc: str, receipt: Receipt, trust: ChainFacts) -> SlotReading:
-    """Read the slots at the head of the chain that `trust` names.
+    """Read the hash and the slots at the head of the chain that `trust` names.
 
     Raises:
         ChainUnavailable: the chain client cannot be asked.
@@ -29,7 +29,7 @@ def read_slots(rpc: str, receipt: Receipt, trust: ChainFacts) -> SlotReading:
     gateway = Gateway(rpc, timeout_s=10.0)
     try:
         found = resolve(gateway, trust.directory, chain_id=trust.chain_id, genesis=trust.genesis)
-        if False:
+        if found.ledger != trust.ledger:
             raise ChainMismatch(
                 "the Directory names another Ledger than the trust file", hint="get the trust file again"
             )
@@ -48,8 +48,9 @@ def _read(gateway: Gateway, receipt: Receipt, ledger: bytes, head: Block) -> Slo
         name = slot.domain.to_bytes(2) + slot.epoch.to_bytes(2) + slot.doc_tag
         return replace(slot, value=ask("documentStatusOf", slot.member_id, name))
 
+    block = gateway.block(receipt.status.as_of_block)
     return SlotReading(
-        slot=ask("batchHash", receipt.entry.id),
+        block_hash=b"" if block is None else block.hash,
         statuses=StatusReading(
             claim=ask("statusOf", receipt.member_id, receipt.record[:32]),
             documents=tuple(document(each) for each in receipt.status.documents),

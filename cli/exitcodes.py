@@ -71,8 +71,8 @@ _BY_EXIT: dict[ExitCode, str] = {
         output_refused push_journal_foreign push_journal_busy demo_folder_refused
     """,
     ExitCode.INVALID: """
-        record_malformed entry_malformed status_malformed opening_malformed value_not_canonical
-        base64url_malformed envelope_malformed key_material_invalid outbox_corrupt journal_corrupt
+        header_malformed trust_malformed record_malformed entry_malformed status_malformed
+        opening_malformed value_not_canonical base64url_malformed envelope_malformed key_material_invalid outbox_corrupt journal_corrupt
         request_malformed request_not_nfc request_too_deep request_too_large request_invalid
         request_media_unsupported request_framing request_head_too_large request_refused
         method_not_allowed not_acceptable range_not_satisfiable upload_malformed upload_truncated
@@ -111,6 +111,20 @@ VERDICT_EXITS: dict[str, ExitCode] = {
     "expired": ExitCode.NOT_USABLE,
     "erased": ExitCode.NOT_USABLE,
     "consumed": ExitCode.NOT_USABLE,
+}
+
+# Of a receipt checked without a node (`verifier.receipts.ReceiptVerdict`).
+RECEIPT_EXITS: dict[str, ExitCode] = {
+    "valid": ExitCode.OK,
+    "stale": ExitCode.STALE,
+    "unproven": ExitCode.STALE,
+    "proof_invalid": ExitCode.PROOF_FAILED,
+    "revoked": ExitCode.NOT_USABLE,
+    "superseded": ExitCode.NOT_USABLE,
+    "suspended": ExitCode.NOT_USABLE,
+    "erased": ExitCode.NOT_USABLE,
+    "expired": ExitCode.NOT_USABLE,
+    "not_yet_issued": ExitCode.NOT_USABLE,
 }
 
 OUTCOME_EXITS: dict[str, ExitCode] = {

@@ -252,8 +252,8 @@ def _wire(
 ) -> Node:
     gateway = Gateway(config.chain_rpc)
     deployment = _deployment(config, gateway, store)
-    finality = finality_for(config.engine)
     index, keyring = ChainIndex(index_store), KeyRing()
+    finality = finality_for(config.engine, signer_sets=index.signer_sets)
     index.use_keys(keyring)
     node_id = rows.SETTING.get(store, "node_id")
     member = index.member_by_account(signer.address)

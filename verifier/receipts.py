@@ -296,7 +296,7 @@ def _check_finality(question: _Question) -> Reason:
             verify_final(headers, signers, trust.engine)
         except ProofError:
             return Reason("finality", Outcome.FAIL, "quorum_missing")
-        return Reason("finality", Outcome.PASS, LABELS[trust.engine].replace("-", "_"))
+        return Reason("finality", Outcome.PASS, "quorum")
     if question.known_hash is not None:
         return Reason("finality", Outcome.PASS, "known_block")  # Step 4 has compared it.
     return Reason("finality", Outcome.UNPROVEN, "before_anchor" if trust.signer_sets else "no_signers")
@@ -377,6 +377,8 @@ def _check_freshness(question: _Question) -> Reason:
     """Step 11: the status that counts is not older than the reader allows."""
     if question.max_age_s is None:
         return Reason("freshness", Outcome.PASS, "no_bound")
+    if question.at.tzinfo is None:
+        return Reason("freshness", Outcome.UNPROVEN, "time_unusable")
     reading = question.later or question.receipt.status
     if question.at.timestamp() - reading.as_of_time > question.max_age_s:
         return Reason("freshness", Outcome.UNPROVEN, "stale")
@@ -398,8 +400,13 @@ STEPS: Final[tuple[Callable[[_Question], Reason], ...]] = (
     _check_freshness,
 )
 
-# The gravest first: of several flags one is named.
-_FLAGS: Final = (StatusFlag.ERASED, StatusFlag.REVOKED, StatusFlag.SUPERSEDED, StatusFlag.SUSPENDED)
+# The gravest first: one word has to do for a claim that has several.
+_FLAGS: Final = (
+    (StatusFlag.ERASED, "erased"),
+    (StatusFlag.REVOKED, "revoked"),
+    (StatusFlag.SUPERSEDED, "superseded"),
+    (StatusFlag.SUSPENDED, "suspended"),
+)
 # Failed steps that speak of the document and not of the proof, by their detail.
 _FAILURES: Final[Mapping[str, ReceiptVerdict]] = {
     each.value: each
@@ -419,10 +426,11 @@ def _flag_against(reading: StatusReading) -> str | None:
         claim, *documents = decode_statuses(reading)
     except StatusMalformed:
         return "status_malformed"
-    for prefix, statuses in (("", [claim]), ("document_", documents)):
-        for flag in _FLAGS:
-            if any(flag in status.flags for status in statuses):
-                return f"{prefix}{str(flag.name).lower()}"
+    for flag, word in _FLAGS:
+        if claim.flags & flag:
+            return word
+        if any(each.flags & flag for each in documents):
+            return f"document_{word}"
     return None
 
 

@@ -147,7 +147,9 @@ def parse_trust(raw: bytes) -> TrustAnchor:
         *("signerSets", "exportedAt"),
     )
     if shape != FORMAT:
-        raise TrustMalformed("this is no trust anchor of a known version", hint=f"this version reads {FORMAT}")
+        raise TrustMalformed(
+            "this is no trust anchor of a known version", hint=f"this version reads {FORMAT}"
+        )
     chain = ChainFacts(
         _READ.number(chain_id),
         _READ.hexadecimal(genesis, HASH_BYTES),

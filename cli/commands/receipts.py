@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.arguments import digest_of, parse_fields
+from cli.arguments import parse_fields
 from cli.client import segment
 from cli.downloads import require_new, save_checked
-from cli.errors import SettingMissing
 from cli.exitcodes import ExitCode
-from cli.receiptfiles import opened_fields, read_receipt, read_receipt_json, read_trust
-from cli.session import Session, command
-from verifier.receipts import (
-    ChainFacts,
-    Outcome,
-    Reason,
-    Receipt,
-    check_digest,
-    check_receipt,
+from cli.receiptfiles import (
+    check_files,
+    opened_fields,
+    read_receipt,
+    read_receipt_json,
+    receipt_facts,
+    show_judgement,
+    trusted,
 )
+from cli.session import Session, command
+from verifier.receipts import Receipt
+from verifier.trust import TrustAnchor
 
 if TYPE_CHECKING:
     from cli.chainslots import SlotReading
 
-_CHINA = timezone(timedelta(hours=8))
 _EXITS = (ExitCode.NOT_FOUND, ExitCode.INVALID)
-_NOT_USABLE = frozenset({"revoked", "superseded", "suspended", "erased", "expired"})
 
 
 def register(app: typer.Typer) -> None:
@@ -98,7 +96,7 @@ def show(
         session.out.raw(read_receipt_json(path))
         return
     facts = [{"code": name, "detail": value} for name, value in opened_fields(receipt).items()]
-    session.out.item("receipt", _facts(receipt), sections=[("fact", facts)])
+    session.out.item("receipt", receipt_facts(receipt), sections=[("fact", facts)])
     session.out.note("this shows what the receipt says; `deltaseal receipt check` says what of it is proved")
 
 
@@ -107,102 +105,26 @@ def check(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="The receipt.")],
     trust: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Chain to trust: the file of `chain deploy` or `chain status`."),
+        typer.Option(metavar="FILE", help="What to trust: a trust anchor, or the file of `chain deploy`."),
     ] = None,
     file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The document it should be about.")
     ] = None,
-    rpc: Annotated[
-        str | None, typer.Option(metavar="URL", help="Read the slots from this chain client as well.")
-    ] = None,
+    rpc: Annotated[str | None, typer.Option(metavar="URL", help="Ask this chain client as well.")] = None,
 ) -> int:
     """Check a receipt without any node, and say what of it is not proved.
 
-    0 needs --rpc, because a receipt of this version cannot prove offline that nothing was revoked since:
-    without it the answer is 11 at best. 10 is a proof that failed, 12 a document that is revoked or expired.
+    Without --rpc no connection is opened: 0 says that every step is proved as of the receipt's block, 11 that
+    some are not (an operator's chain has no seals to prove them by). With --rpc the chain's present word counts.
     """
     session.add_flags(trust_file=None if trust is None else str(trust))
-    receipt, anchor = read_receipt(path), _trust(session)
+    receipt, anchor = read_receipt(path), trusted(session)
     reading = _read_slots(rpc, receipt, anchor) if rpc is not None else None
-    findings = check_receipt(
-        receipt,
-        anchor,
-        at=datetime.now(UTC),
-        slot=None if reading is None else reading.slot,
-        statuses=None if reading is None else reading.statuses,
-    )
-    reasons = list(findings.reasons)
-    if file is not None and not any(each.outcome is Outcome.FAIL for each in reasons):
-        reasons.append(check_digest(receipt, digest_of(file).sha256))
-    code = _exit(reasons)
-    checks = [{"code": each.code, "outcome": each.outcome.value, "detail": each.detail} for each in reasons]
-    shown = {**_facts(receipt), "result": _result(code), "checks": checks}
-    if reading is None:
-        shown["notProvedOffline"] = list(receipt.not_proved_offline)
-    session.out.item("receipt", shown, sections=[("check", checks)])
-    _explain(session, code, with_chain=reading is not None)
-    return code
+    judged = check_files(receipt, anchor, file=file, reading=reading, max_age_s=None)
+    return show_judgement(session, receipt, judged, with_chain=reading is not None)
 
 
-def _trust(session: Session) -> ChainFacts:
-    path = session.path("trust_file")
-    if path is None:
-        raise SettingMissing(
-            "a receipt can only be checked against a chain that you trust beforehand",
-            hint="give --trust FILE, as `chain deploy` or `chain status -o json` writes it",
-        )
-    return read_trust(path)
-
-
-def _read_slots(rpc: str, receipt: Receipt, trust: ChainFacts) -> SlotReading:
+def _read_slots(rpc: str, receipt: Receipt, trust: TrustAnchor) -> SlotReading:
     from cli.chainslots import read_slots
 
-    return read_slots(rpc, receipt, trust)
-
-
-def _exit(reasons: list[Reason]) -> ExitCode:
-    failed = next((each for each in reasons if each.outcome is Outcome.FAIL), None)
-    if failed is not None:
-        against = failed.detail.removeprefix("document_")
-        return ExitCode.NOT_USABLE if against in _NOT_USABLE else ExitCode.PROOF_FAILED
-    proved = all(each.outcome is Outcome.PASS for each in reasons)
-    return ExitCode.OK if proved else ExitCode.STALE
-
-
-def _result(code: ExitCode) -> str:
-    return {ExitCode.OK: "consistent", ExitCode.STALE: "unproved", ExitCode.NOT_USABLE: "not_usable"}.get(
-        code, "broken"
-    )
-
-
-def _explain(session: Session, code: ExitCode, *, with_chain: bool) -> None:
-    note = session.out.note
-    if code is ExitCode.STALE and not with_chain:
-        note(
-            "nothing is wrong, but offline nobody can tell whether it was revoked since: "
-            "add --rpc URL, or ask a node"
-        )
-    elif code is ExitCode.STALE:
-        note("nothing is wrong, but some steps are not proved: see the table")
-    elif code is ExitCode.OK:
-        note(
-            "every step is proved by the slots that this chain client gave; "
-            "whether its blocks are final is not checked"
-        )
-
-
-def _facts(receipt: Receipt) -> dict[str, Any]:
-    block, status = receipt.block, receipt.status
-    return {
-        "opening": opened_fields(receipt),
-        "memberId": receipt.member_id,
-        "block": {"number": block.number, "time": _time(block.time)},
-        "status": {"asOfBlock": status.as_of_block, "asOfTime": _time(status.as_of_time)},
-    }
-
-
-def _time(seconds: int) -> str | int:
-    try:
-        return datetime.fromtimestamp(seconds, _CHINA).isoformat()
-    except (OverflowError, ValueError, OSError):
-        return seconds
+    return read_slots(rpc, receipt, trust.chain)

@@ -13,7 +13,14 @@ from cli.client import NodeClient
 from cli.errors import ArgumentInvalid, NodeAnswerMalformed
 from cli.exitcodes import ExitCode, exit_for_verdict, worst
 from cli.push.items import walk
-from cli.receiptfiles import compare_file, read_receipt_json
+from cli.receiptfiles import (
+    check_files,
+    compare_file,
+    read_receipt,
+    read_receipt_json,
+    show_judgement,
+    trusted,
+)
 from cli.session import Session, command
 from cli.views import named
 
@@ -30,6 +37,7 @@ def register(app: typer.Typer) -> None:
             "verify scans/ -o jsonl",
             "verify --sha256 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 --explain",
             "verify licence.pdf --receipt receipt.json",
+            "verify licence.pdf --offline --receipt receipt.json --trust trust.json",
         ),
         exits=(
             ExitCode.NOT_FOUND,
@@ -60,8 +68,31 @@ def verify(
         typer.Option(metavar="TYPE:ID", help="Whom it must be about, or @FILE with that line."),
     ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show every check.")] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Check the receipt here; no connection is opened.")
+    ] = False,
+    trust: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --offline: the trust anchor.")
+    ] = None,
+    max_age_s: Annotated[
+        int | None,
+        typer.Option("--max-age", min=0, metavar="SECONDS", help="With --offline: how old its block may be."),
+    ] = None,
 ) -> int:
-    """Ask the node for the verdict about files, a digest or a receipt; no bytes leave this machine."""
+    """Ask the node for the verdict about files, a digest or a receipt; no bytes leave this machine.
+
+    With --offline nobody is asked: the receipt is checked against a trust anchor and nothing else. 0 then says
+    that it was sealed and not revoked as of its block.
+    """
+    if offline:
+        if receipt is None or sha256 or type_code or subject:
+            raise ArgumentInvalid(
+                "offline, a receipt is checked, alone or with one file",
+                hint="verify [FILE] --offline --receipt R --trust T",
+            )
+        return _verify_offline(session, receipt, trust, _one_file(files or []), max_age_s)
+    if trust is not None or max_age_s is not None:
+        raise ArgumentInvalid("--trust and --max-age belong to --offline", hint="add --offline")
     if not (files or sha256 or receipt) or (sha256 and (files or receipt)):
         raise ArgumentInvalid(
             "give files, a digest or a receipt", hint="FILE..., --sha256 HEX or --receipt FILE"
@@ -77,6 +108,21 @@ def verify(
         return _show(session, answers, explain=explain)
 
 
+def _verify_offline(
+    session: Session, receipt: Path, trust: Path | None, file: Path | None, max_age_s: int | None
+) -> int:
+    session.add_flags(trust_file=None if trust is None else str(trust))
+    found, anchor = read_receipt(receipt), trusted(session)
+    judged = check_files(found, anchor, file=file, reading=None, max_age_s=max_age_s)
+    return show_judgement(session, found, judged, with_chain=False)
+
+
+def _one_file(files: Sequence[Path]) -> Path | None:
+    if len(files) > 1:
+        raise ArgumentInvalid("a receipt is about one file", hint="give one file with --receipt")
+    return files[0] if files else None
+
+
 def _verify_receipt(
     session: Session,
     client: NodeClient,
@@ -86,13 +132,12 @@ def _verify_receipt(
     *,
     explain: bool,
 ) -> int:
-    if len(files) > 1:
-        raise ArgumentInvalid("a receipt is about one file", hint="give one file with --receipt")
+    file = _one_file(files)
     if any(about.values()):
         raise ArgumentInvalid("a receipt says itself what it is about", hint="leave --type and --subject out")
     answer = client.verify(receipt=read_receipt_json(path))
     code = _show(session, [answer], explain=explain)
-    if files and not compare_file(path, files[0]):
+    if file is not None and not compare_file(path, file):
         session.out.warn("the file is not the one that the receipt is about")
         return ExitCode.PROOF_FAILED
     return code

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from anchor.chain.contracts import decode_result, encode_call, event_topic, parse_batch_appended
+from anchor.headers import Engine
 from anchor.records import RECORD_BYTES, record_id
 from cli.demo.network import Network
 from verifier.receipts import (
@@ -22,6 +23,7 @@ from verifier.receipts import (
     Outcome,
     Receipt,
     StatusReading,
+    TrustAnchor,
     check_digest,
     check_receipt,
     parse_receipt,
@@ -40,15 +42,23 @@ def judge_receipt(
         ChainUnavailable: the chain does not answer.
     """
     receipt = parse_receipt(json.dumps(shown).encode())
-    slot = _read(network, "batchHash", receipt.entry.id)
+    block = network.gateway.block(receipt.headers[0].number)
     findings = check_receipt(
-        receipt, _chain_facts(network), at=at, slot=slot, statuses=_statuses(network, receipt)
+        receipt,
+        _trust(network),
+        at=at,
+        # Empty stands for "our chain has no such block": an operator's chain is believed, not proved.
+        known_hash=block.hash if block else b"",
+        later=_later_statuses(network, receipt),
     )
     reasons = (*findings.reasons, check_digest(receipt, bytes.fromhex(sha256)))
     for reason in reasons:
         if reason.outcome is not Outcome.PASS:
             return reason.outcome.value, f"{reason.code}: {reason.detail}"
-    return Outcome.PASS.value, "opening, inclusion, batch slot, status, dates and bytes agree with the chain"
+    return (
+        Outcome.PASS.value,
+        "opening, inclusion, header, state proof, status, dates and bytes agree with the chain",
+    )
 
 
 def count_records(network: Network, wanted: Iterable[str]) -> Counter[str]:
@@ -78,12 +88,15 @@ def _record_ids(network: Network, first: int, last: int) -> Iterable[str]:
             yield record_id(entry.member_id, bytes(records[start : start + RECORD_BYTES])).hex()
 
 
-def _chain_facts(network: Network) -> ChainFacts:
+def _trust(network: Network) -> TrustAnchor:
+    """Return what an auditor believes beforehand; the demonstration's chain has one operator and no signers."""
     made = network.deployment
-    return ChainFacts(made.chain_id, made.genesis, made.directory, made.ledger)
+    facts = ChainFacts(made.chain_id, made.genesis, made.directory, made.ledger)
+    return TrustAnchor(facts, made.members, Engine.EMBEDDED, ())
 
 
-def _statuses(network: Network, receipt: Receipt) -> StatusReading:
+def _later_statuses(network: Network, receipt: Receipt) -> StatusReading:
+    """Read the receipt's status slots at the head, which is the receipt's block or one after it."""
     head = network.head()
     documents = tuple(
         replace(slot, value=_read(network, "documentStatusOf", slot.member_id, _document(slot)))

@@ -126,7 +126,8 @@ def licence_and_lease(stage: Stage, cast: Cast) -> Iterator[Line]:
     stage.network.settle()
     plan = stage.exemptions(people.XH, codes.OPEN_FIRM, firm)
     got = ", ".join(f"{name} {line['outcome']}" for name, line in sorted(plan.items()))
-    routes = ", ".join(f"{name} by {line['route']}" for name, line in sorted(plan.items()) if line["route"])
+    exempt = {name: line["route"] for name, line in sorted(plan.items()) if line["outcome"] == "exempt"}
+    routes = ", ".join(f"{name} by {route}" for name, route in exempt.items())
     expected = "R1 bring_paper, R2 exempt, R3 exempt"
     yield Line(scene, _SHORT["XH"], "asks what a firm need not hand in to open a firm", expected, got, routes)
     for name, requirement, type_code in (("licence", "R3", codes.LICENCE), ("lease", "R2", codes.LEASE)):
@@ -134,7 +135,7 @@ def licence_and_lease(stage: Stage, cast: Cast) -> Iterator[Line]:
         yield _reused(
             stage, scene, people.XH, f"reuses the {name} with its bytes", wish, cast.held[name].paper
         )
-    yield _receipt(stage, cast, scene, "licence")
+    yield from _receipt(stage, cast, scene, "licence")
 
 
 def project_permit(stage: Stage, cast: Cast) -> Iterator[Line]:
@@ -461,14 +462,16 @@ def _refused(stage: Stage, scene: str, agency: Agency, what: str, wish: Wish, ex
     return Line(scene, _SHORT[agency.key], what, expected, got, released.why, released.block)
 
 
-def _receipt(stage: Stage, cast: Cast, scene: str, name: str) -> Line:
-    """Fetch a receipt at its custodian and check it against the chain, without the node."""
+def _receipt(stage: Stage, cast: Cast, scene: str, name: str) -> Iterator[Line]:
+    """Fetch a receipt at its custodian and check it without the node: against the chain, then beside a lie."""
     held = cast.held[name]
     shown = stage.network.client(people.PD).get(f"/v1/receipts/{held.material['materialId']}")
-    got, why = judge_receipt(stage.network, shown, sha256=held.paper.sha256, at=datetime.now(UTC))
-    return Line(
-        scene, "auditor", f"checks the {name}'s receipt against the chain", "pass", got, why, held.block
-    )
+    for what, receipt, expected in (
+        (f"checks the {name}'s receipt against the chain", shown, "pass"),
+        ("checks it with another member named as custodian", {**shown, "memberId": people.QP_MEMBER}, "fail"),
+    ):
+        got, why = judge_receipt(stage.network, receipt, sha256=held.paper.sha256, at=datetime.now(UTC))
+        yield Line(scene, "auditor", what, expected, got, why, held.block)
 
 
 def _no_false_verdict(stage: Stage, scene: str, paper: Paper) -> Line:

@@ -95,6 +95,7 @@ REGISTRY: Mapping[str, ProblemRow] = {
     "record_malformed": ProblemRow(422, "上链记录格式不正确", "Malformed record"),
     "entry_malformed": ProblemRow(422, "批次条目格式不正确", "Malformed batch entry"),
     "status_malformed": ProblemRow(500, "链上状态值格式不正确", "Malformed status value"),
+    "header_malformed": ProblemRow(422, "区块头格式不正确", "Malformed block header"),
     "opening_malformed": ProblemRow(422, "承诺展开格式不正确", "Malformed opening"),
     "opening_mismatch": ProblemRow(422, "承诺展开与承诺不符", "Opening does not match its commitment"),
     "merkle_invalid": ProblemRow(422, "默克尔路径无效", "Invalid Merkle path"),
@@ -184,6 +185,7 @@ REGISTRY: Mapping[str, ProblemRow] = {
     "logs_invalid": ProblemRow(503, "链上日志自相矛盾", "Logs contradict themselves"),
     "rollback_too_deep": ProblemRow(503, "链回退越过最终区块", "Roll-back beyond a final block"),
     "receipt_malformed": ProblemRow(422, "回执格式不正确", "Malformed receipt"),
+    "trust_malformed": ProblemRow(422, "信任锚格式不正确", "Malformed trust anchor"),
     "proof_invalid": ProblemRow(422, "证明无效", "Invalid proof"),
 }
 

@@ -12,23 +12,25 @@ import msgspec
 from node.context import Node, render_time
 from node.services.catalog import ImportResult, Publication, version_slot
 from node.services.exemptions import ExemptionPlan
-from node.services.explanations import VERDICTS, explain_verdict
+from node.services.explanations import explain_verdict
 from node.services.materials import MaterialView
 from node.services.verifying import place_of
 from node.store import rows
 from verifier.index import EntryVersion, Member
-from verifier.receipts import Outcome as ReceiptOutcome
-from verifier.receipts import Receipt, ReceiptFindings
+from verifier.receipts import Receipt, ReceiptFindings, ReceiptVerdict
 from verifier.subjects import Subject, mask_subject
 from verifier.verdicts import Reason, Verdict
 
 JsonObject = dict[str, Any]
-# A receipt that fails for another reason than a status proves nothing: that is `unknown`, never "revoked".
-_RECEIPT_VERDICTS = {
-    ReceiptOutcome.PASS: "valid",
-    ReceiptOutcome.UNPROVEN: "unknown",
-    ReceiptOutcome.FAIL: "unknown",
-}
+# What a receipt's verdict is called beside a document's own: a proof that fails or shows too little is `unknown`.
+_RECEIPT_UNKNOWN = frozenset(
+    {
+        ReceiptVerdict.PROOF_INVALID,
+        ReceiptVerdict.UNPROVEN,
+        ReceiptVerdict.STALE,
+        ReceiptVerdict.NOT_YET_ISSUED,
+    }
+)
 
 
 def render_anchor(view: MaterialView) -> JsonObject:
@@ -189,13 +191,8 @@ def render_entry(node: Node, entry: EntryVersion) -> JsonObject:
 
 def render_receipt_check(receipt: Receipt, findings: ReceiptFindings, *, now: int) -> JsonObject:
     """Render what a receipt proved here, with the chain's own slots read."""
-    kind = _RECEIPT_VERDICTS[findings.outcome]
-    failed = next((reason for reason in findings.reasons if reason.outcome is ReceiptOutcome.FAIL), None)
-    if failed is not None and failed.code == "status":
-        kind = failed.detail.removeprefix("document_")
-    elif failed is not None and failed.detail == "expired":
-        kind = "expired"
-    kind = kind if kind in VERDICTS else "unknown"
+    found = findings.verdict
+    kind = "unknown" if found in _RECEIPT_UNKNOWN else found.value
     return {
         "verdict": kind,
         "fresh": True,
@@ -210,7 +207,7 @@ def render_receipt_check(receipt: Receipt, findings: ReceiptFindings, *, now: in
         "record": {
             "batch": receipt.entry.id,
             "index": receipt.inclusion.index,
-            "block": receipt.block.number,
+            "asOfBlock": receipt.status.as_of_block,
         },
     }
 

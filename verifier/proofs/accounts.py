@@ -123,8 +123,10 @@ def value_at(root: bytes, key: bytes, nodes: NodeSet) -> bytes | None:
             part, is_leaf = _compact(_require_bytes(node[0]))
             if is_leaf:
                 return _leaf_value(node, part, path[at:])
-            if not part or not path[at:].startswith(part):
-                return _absent_beside(part)
+            if not part:
+                raise ProofError("an extension is empty", step="node_malformed")
+            if not path[at:].startswith(part):
+                return None
             child, at = node[1], at + len(part)
         if child == b"":
             return None
@@ -135,12 +137,6 @@ def _leaf_value(node: list[_Item], part: str, rest: str) -> bytes | None:
     if len(part) != len(rest):
         raise ProofError("a leaf stands at the wrong depth", step="node_malformed")
     return _require_bytes(node[1]) if part == rest else None
-
-
-def _absent_beside(part: str) -> None:
-    """Take an extension that leads elsewhere as absence; an empty one leads nowhere and is no node."""
-    if not part:
-        raise ProofError("an extension is empty", step="node_malformed")
 
 
 def _child(child: _Item, nodes: NodeSet) -> list[_Item]:
