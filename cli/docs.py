@@ -46,6 +46,8 @@ same.
   `TYPE:ID[:ROLE]` from a file. Kinds: 001 unified social credit code, 111 citizen id, 900 project code.
 - A GET and any request under an Idempotency-Key may be repeated without harm. `push` repeats a request that
   was cut off, and those answered with 429 or 503, under the same key.
+- `DELTASEAL_TRACE=1` prints the trace of an unexpected fault (exit 1); it may hold personal data, read it before you
+  pass it on.
 
 ## Pushing many files
 

@@ -72,7 +72,8 @@ _BY_EXIT: dict[ExitCode, str] = {
     """,
     ExitCode.INVALID: """
         header_malformed trust_malformed record_malformed entry_malformed status_malformed
-        opening_malformed value_not_canonical base64url_malformed envelope_malformed key_material_invalid outbox_corrupt journal_corrupt
+        opening_malformed value_not_canonical base64url_malformed
+        envelope_malformed key_material_invalid outbox_corrupt journal_corrupt
         request_malformed request_not_nfc request_too_deep request_too_large request_invalid
         request_media_unsupported request_framing request_head_too_large request_refused
         method_not_allowed not_acceptable range_not_satisfiable upload_malformed upload_truncated

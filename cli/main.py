@@ -36,6 +36,7 @@ from cli.commands import (
     push,
     receipts,
     reuses,
+    trust,
     verify,
 )
 from cli.demo import command as demo
@@ -54,6 +55,7 @@ _MODULES = (
     reuses,
     materials,
     receipts,
+    trust,
     catalog,
     hashes,
     keys,

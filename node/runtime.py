@@ -20,6 +20,7 @@ from typing import Any
 
 import structlog
 import uvicorn
+import uvloop
 from fastapi import FastAPI
 from pydantic import ValidationError
 from ulid import ULID
@@ -404,7 +405,8 @@ def _run(server: uvicorn.Server) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-    asyncio.run(server.serve())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(server.serve())
 
 
 __all__: Sequence[str] = ("InitRequest", "close_node", "initialise", "make_app", "open_node", "serve")

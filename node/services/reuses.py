@@ -60,7 +60,7 @@ from verifier.index import Claim
 from verifier.proofs.errors import ProofError
 from verifier.proofs.inclusion import verify_inclusion
 from verifier.subjects import Subject
-from verifier.verdicts import Question, Verdict, VerdictKind, judge, judge_claims
+from verifier.verdicts import Question, SubjectMatch, Verdict, VerdictKind, judge, judge_claims
 
 REQUEST_LIFE_S = 120
 # What a reader of the decision may see of the document: nothing that names a person, a case or another agency's file.
@@ -173,7 +173,9 @@ def _best(
     """Choose among all claims of all types that the requirement takes: a usable one first, in the types' order."""
     found: list[tuple[str, Verdict]] = []
     for type_code in types:
-        question = Question(sha256=None, type_code=type_code, subject=subject, commitment=commitment)
+        # A firm may have thousands of papers of a type; the file in hand, if any, leads to its own at once.
+        digest = bytes.fromhex(body.sha256) if body.sha256 and commitment is None else None
+        question = Question(sha256=digest, type_code=type_code, subject=subject, commitment=commitment)
         judged = judge_claims(
             question,
             index=node.index,
@@ -185,11 +187,11 @@ def _best(
         found += [
             (type_code, with_local_acts(node, one)) for one in judged if _is_meant(node, body, type_code, one)
         ]
-    usable = [pair for pair in found if pair[1].kind is VerdictKind.VALID]
-    if usable:
-        return usable[0]
-    if found:
-        return found[0]
+    about = [pair for pair in found if pair[1].subject_match is SubjectMatch.MATCH]
+    usable = [pair for pair in about if pair[1].kind is VerdictKind.VALID]
+    for group in (usable, about, found):
+        if group:
+            return group[0]
     nothing = _nothing_known(node, types[0] if types else None, subject)
     return (types[0] if types else body.type_code or ""), nothing
 

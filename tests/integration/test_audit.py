@@ -162,6 +162,18 @@ def test_missing_entry_is_noticed(five: tuple[MemoryKeyValue, AuditLog], number:
     assert log.verify().first_broken == number
 
 
+def test_skipped_number_is_noticed_though_all_hashes_fit() -> None:
+    kv = MemoryKeyValue()
+    log = AuditLog(kv)
+    append(log, 1)
+    second = append(log, 2)
+    kv.write([AUDIT.delete(2)], sync=False)
+    moved = msgspec.structs.replace(second, sequence=3)
+    kv.write([AUDIT.put(msgspec.structs.replace(moved, hash=entry_hash(moved)))], sync=False)
+    finding = log.verify()
+    assert (finding.first_broken, finding.count) == (2, 1)
+
+
 def test_malformed_entry_is_noticed(five: tuple[MemoryKeyValue, AuditLog]) -> None:
     kv, log = five
     kv.write([Put(AUDIT.key(2), b"\x0b\x01garbage")], sync=False)
@@ -179,6 +191,48 @@ def test_text_without_canonical_form_is_refused_and_fails_no_other(
                 [Put(b"own", b"")], time=1, actor="a", action="b", object_id="c", outcome="d", reason=reason
             )
     assert (log.head(), kv.get(b"own")) == (before, None)
+
+
+class SlowToWrite(MemoryKeyValue):
+    """A dictionary whose writes last until they are let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered, self.go_on = threading.Event(), threading.Event()
+
+    def write(self, ops: Sequence[Put | Delete], *, sync: bool) -> None:
+        self.entered.set()
+        self.go_on.wait(timeout=30)
+        super().write(ops, sync=sync)
+
+
+def test_refused_entry_takes_no_other_down_with_it() -> None:
+    kv = SlowToWrite()
+    log = AuditLog(kv)
+    refused: list[str] = []
+
+    def append_malformed() -> None:
+        try:
+            log.append((), time=1, actor="a", action="b", object_id="c", outcome="d", reason="\ud800")
+        except ValueNotCanonical as error:
+            refused.append(error.code)
+
+    first = threading.Thread(target=append, args=(log, 1))
+    first.start()
+    kv.entered.wait(timeout=30)
+    bad = threading.Thread(target=append_malformed)
+    bad.start()
+    while bad.is_alive() and not log._group._queue:
+        pass  # refused at once, or it waits for the commit that is under way
+    good = threading.Thread(target=append, args=(log, 2))
+    good.start()
+    while not any(ticket.request.event.request_id == "req_2" for ticket in list(log._group._queue)):
+        pass
+    kv.go_on.set()
+    for thread in (first, bad, good):
+        thread.join(timeout=30)
+    assert refused == ["value_not_canonical"]
+    assert [row.request_id for row in log.scan()] == ["req_1", "req_2"]
 
 
 def test_failed_write_leaves_the_log_as_it_was(tmp_path: Path) -> None:

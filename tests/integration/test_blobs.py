@@ -7,6 +7,7 @@ from pathlib import Path
 
 import plyvel
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -117,6 +118,14 @@ def _ranges() -> dict[bytes, bytes]:
 
 
 RANGES = _ranges()
+
+
+def test_chunks_are_sealed_as_the_page_says(chunks: MemoryChunks) -> None:
+    for number in range(4):
+        aad = b"a" + number.to_bytes(8, "big") + bytes([number == 3])
+        sealed = chunks.get(b"blob/\x01a" + number.to_bytes(8, "big")) or b""
+        plaintext = AESGCM(KEY).decrypt(bytes(4) + number.to_bytes(8, "big"), sealed, aad)
+        assert plaintext == CONTENT[number * CHUNK_BYTES : (number + 1) * CHUNK_BYTES]
 
 
 def test_batches_hold_two_chunks_at_most_and_are_synced() -> None:

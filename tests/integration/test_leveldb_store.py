@@ -274,6 +274,43 @@ def test_forked_child_is_shut_out_and_the_parent_goes_on(tmp_path: Path) -> None
 # ── closing ────────────────────────────────────────────────────────────────────────────────────────────
 
 
+class SlowToRead:
+    """A LevelDB whose `get` lasts until it is let go, and that notes in which order calls ended."""
+
+    def __init__(self, database: Any) -> None:
+        self._database = database
+        self.entered, self.go_on = threading.Event(), threading.Event()
+        self.ended: list[str] = []
+
+    def get(self, key: bytes, **options: Any) -> Any:
+        self.entered.set()
+        self.go_on.wait(timeout=30)
+        self.ended.append("get")
+        return self._database.get(key, **options)
+
+    def close(self) -> None:
+        self.ended.append("close")
+        self._database.close()
+
+
+def test_closing_waits_for_a_read_under_way(tmp_path: Path) -> None:
+    with make.made(tmp_path / "store") as store:
+        store.write(make.rows(0, 1), sync=True)
+        store._db = slow = SlowToRead(store._db)
+        found: list[bytes | None] = []
+        reader = threading.Thread(target=lambda: found.append(store.get(b"row/000000")))
+        reader.start()
+        slow.entered.wait(timeout=30)
+        closer = threading.Thread(target=store.close)
+        closer.start()
+        while not store._gate._closed:
+            pass
+        slow.go_on.set()
+        for thread in (reader, closer):
+            thread.join(timeout=30)
+    assert (slow.ended, found) == (["get", "close"], [make.value_of(0)])
+
+
 def test_closed_store_refuses_every_call(tmp_path: Path) -> None:
     with make.made(tmp_path / "store") as store:
         store.write(make.rows(0, 100), sync=True)

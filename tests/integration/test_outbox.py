@@ -217,6 +217,22 @@ def test_store_restored_from_a_copy_appends_nothing_twice(shared: RunningChain) 
     expect_once(shared, sender)
 
 
+def test_record_copied_by_another_member_is_still_appended_by_ours(shared: RunningChain) -> None:
+    signer, copier = shared.admit(8), Sender(shared, 9, shared.admit(9))
+    before = Sender(shared, 8, signer)
+    before.put(4)
+    before.settle()
+    fresh = Sender(shared, 8, signer)  # A new store: it has to search the chain for what it may have sent.
+    fresh.count = 100
+    fresh.put(1)
+    (record,) = fresh.promised.values()
+    copied = [("copy", AppendOperation(Stream.MATERIAL, record))]
+    copier.kv.write(copier.outbox.enqueue(copied), sync=True)
+    copier.settle()
+    fresh.settle()
+    expect_once(shared, before, fresh)
+
+
 def test_member_that_is_suspended_meanwhile_loses_nothing(shared: RunningChain) -> None:
     sender = Sender(shared, 6, shared.admit(6), batch_records=8)
     sender.put(30)

@@ -1,26 +1,27 @@
 """Receipts of small batches with fixed keys, for tests and vectors. Every value is made up and fixed."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
+
+from coincurve import PrivateKey
 
 from anchor.canonical import JsonValue
 from anchor.commitments import Commitment, PartialOpening, commit, open_fields
-from anchor.entries import BatchEntry, SlotStatus, StatusFlag, encode_status
+from anchor.entries import BatchEntry, SlotStatus, StatusFlag, batch_hash, encode_status
+from anchor.headers import Engine, Header
 from anchor.merkle import root
 from anchor.records import Flag, MaterialRecord, Stream, encode_record, record_id
+from anchor.slots import batch_slot, claim_slot
+from anchor.slots import document_slot as slots_document
 from anchor.tags import Tag, derive_domain_keys
-from verifier.receipts import (
-    BlockRef,
-    ChainFacts,
-    DocumentSlot,
-    Receipt,
-    StatusReading,
-    build_receipt,
-)
+from tests.unit import sealed_chain_factory as sealed
+from verifier.receipts import ChainFacts, DocumentSlot, Receipt, StatusReading, build_receipt
+from verifier.trust import SignerSet, TrustAnchor
 
 MEMBER = 7
 SEALED_AT = 1793671200  # 2026-11-03T10:00:00+08:00
+AS_OF = SEALED_AT + 600
 EMPTY_SLOT = bytes(32)
 
 
@@ -35,6 +36,10 @@ CHAIN = ChainFacts(
     directory=bytes_of("directory", 20),
     ledger=bytes_of("ledger", 20),
 )
+MEMBERS = bytes_of("members", 20)
+TRUST = TrustAnchor(CHAIN, MEMBERS, Engine.CLIQUE, (SignerSet(0, sealed.SIGNERS),))
+OPERATOR_TRUST = TrustAnchor(CHAIN, MEMBERS, Engine.EMBEDDED, ())
+BFT_TRUST = TrustAnchor(CHAIN, MEMBERS, Engine.QBFT, (SignerSet(0, sealed.SIGNERS),))
 KEYS = derive_domain_keys(1, 1, bytes_of("city secret"))
 SALT_KEY = bytes_of("salt key")
 FILE_SHA256 = bytes_of("file")
@@ -80,12 +85,18 @@ def document_slot(value: bytes = EMPTY_SLOT, *, tag: Tag = DOC_TAG) -> DocumentS
 
 def status(claim: bytes = EMPTY_SLOT, *documents: DocumentSlot, as_of_block: int = 130) -> StatusReading:
     """Return a reading; without documents, of the one document with an empty slot."""
-    return StatusReading(claim, documents or (document_slot(),), as_of_block, SEALED_AT + 600)
+    return StatusReading(claim, documents or (document_slot(),), as_of_block, AS_OF)
 
 
 def flagged(flags: StatusFlag) -> bytes:
     """Return a slot value with `flags`, set a minute after sealing."""
     return encode_status(SlotStatus(flags, SEALED_AT + 60, 3, b""))
+
+
+def storage_of(entry: BatchEntry, record: bytes, reading: StatusReading) -> dict[bytes, bytes]:
+    """Return the Ledger's slots that hold the entry and the statuses."""
+    slots = {batch_slot(entry.id): batch_hash(entry), claim_slot(MEMBER, record[:32]): reading.claim}
+    return slots | {slots_document(*each.place): each.value for each in reading.documents}
 
 
 def receipt(
@@ -95,18 +106,39 @@ def receipt(
     size: int = 5,
     index: int = 3,
     reading: StatusReading | None = None,
+    finality: str = "crash-final",
+    sealers: Sequence[PrivateKey] = sealed.KEYS[:4],
+    crowd: int = 20,
 ) -> Receipt:
-    """Build a receipt that opens `shown` of `fields`."""
+    """Build a receipt that opens `shown` of `fields`, on a Clique chain of five signers, four of them in turn."""
     records, entry = sealed_batch(commit(fields, SALT_KEY), size=size, index=index)
+    found = status() if reading is None else reading
+    slots = storage_of(entry, records[index], found)
+    state = sealed.state_of({CHAIN.ledger: slots}, crowd=crowd)
+    headers = headers_of(state.root, sealers=sealers, finality=finality, number=found.as_of_block)
     return build_receipt(
         chain=CHAIN,
+        finality=finality,
         opening=_opening(fields, shown),
         batch=records,
         index=index,
         entry=entry,
-        block=BlockRef(120, bytes_of("block"), SEALED_AT),
-        status=status() if reading is None else reading,
+        headers=headers,
+        nodes=state.nodes_for(CHAIN.ledger, list(slots)),
+        claim=found.claim,
+        documents=found.documents,
     )
+
+
+def headers_of(
+    root: bytes, *, sealers: Sequence[PrivateKey], finality: str, number: int
+) -> tuple[Header, ...]:
+    """Seal headers over a state root, as the finality's engine does."""
+    if finality == "crash-final":
+        return sealed.clique_chain(sealers, state_root=root, number=number, time=AS_OF)
+    if finality == "bft-final":
+        return (sealed.bft_header(sealers, qbft=True, state_root=root, number=number, time=AS_OF),)
+    return sealed.clique_chain([sealed.OUTSIDER], state_root=root, number=number, time=AS_OF)
 
 
 def _opening(fields: Mapping[str, JsonValue], shown: tuple[str, ...]) -> PartialOpening:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from eth_utils.crypto import keccak
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -80,6 +81,17 @@ def test_transaction_is_stored_before_it_is_sent() -> None:
     bench.settle()
     expect_each_once(bench, range(1, 2))
     assert len(set(bench.gateway.sent)) == 1
+
+
+def test_sent_transaction_survives_a_power_cut() -> None:
+    bench = Bench()
+    bench.put(append(1))
+    bench.step()
+    bench.step()
+    assert len(bench.gateway.sent) == 1
+    bench.kv.lose_power(0)
+    bench.restart()
+    assert bench.states(["op-1"]) == ["submitted"]
 
 
 def test_full_batch_does_not_wait_and_a_small_one_gathers() -> None:
@@ -409,6 +421,7 @@ def test_suspension_while_in_flight_loses_nothing() -> None:
     bench.chain.change_membership(active=True)
     bench.settle()
     expect_each_once(bench, range(8))
+    assert bench.states(["act"]) == ["final"]
 
 
 def test_refused_transaction_frees_its_nonce_for_those_behind_it() -> None:
@@ -480,14 +493,62 @@ def test_two_outboxes_with_one_key_do_each_operation_once() -> None:
 
 def test_receipts_that_come_late_do_not_append_twice() -> None:
     bench = Bench()
-    bench.put(*[append(number) for number in range(12)])
+    bench.put(*[append(number) for number in range(60)])
     bench.step()
-    raw = bench.gateway.sent[0]
-    from eth_utils.crypto import keccak
-
-    bench.gateway.blind.add(keccak(raw))  # The client's transaction index lags for good.
+    bench.gateway.blind.add(keccak(bench.gateway.sent[0]))  # The client's transaction index lags for good.
     bench.settle()
-    expect_each_once(bench, range(12))
+    expect_each_once(bench, range(60))
+
+
+def test_receipt_that_comes_a_little_late_moves_nothing() -> None:
+    bench = Bench()
+    bench.put(append(1))
+    bench.step()
+    bench.step()
+    name = keccak(bench.gateway.sent[0])
+    bench.gateway.blind.add(name)
+    bench.chain.mine()
+    bench.step()
+    bench.step()
+    assert bench.states(["op-1"]) == ["submitted"]
+    bench.gateway.blind.clear()
+    bench.step()
+    status = bench.outbox.status_of("op-1")
+    assert status is not None and (status.state, status.transaction_hash) == ("final", name)
+
+
+def test_foreign_transaction_counts_only_when_it_is_final() -> None:
+    bench = Bench(ModelChain(final_lag=9))
+    bench.put(append(1))
+    bench.step()
+    bench.step()
+    bench.chain.pool.clear()
+    foreign_append(bench, 900)
+    bench.chain.mine()
+    for _ in range(8):
+        bench.step(2.0)
+    ours = bench.gateway.sent[0]
+    bench.chain.reorganise(1, lose=True)
+    bench.chain.pool[0] = ours  # A peer still had it.
+    bench.settle()
+    expect_each_once(bench, range(1, 2))
+    status = bench.outbox.status_of("op-1")
+    assert status is not None and status.transaction_hash == keccak(ours)
+
+
+def test_nothing_is_built_on_a_reverted_append() -> None:
+    bench = Bench(ModelChain(final_lag=6))
+    foreign_append(bench, 900)  # It waits before ours, with the sequence that ours takes.
+    bench.put(*[append(number) for number in range(8)])
+    bench.step()
+    bench.chain.mine()
+    sent = len(set(bench.gateway.sent))
+    for _ in range(4):
+        bench.step(2.0)
+        bench.chain.mine()
+    assert len(set(bench.gateway.sent)) == sent
+    bench.settle()
+    expect_each_once(bench, range(8))
 
 
 def test_store_restored_from_a_copy_does_not_append_again() -> None:
