@@ -23,5 +23,6 @@ def explain_verdict(kind: str, subject_match: str) -> dict[str, str]:
     """Return the sentence for a verdict; about somebody else's file only that is said, it is what counts."""
     zh, en = VERDICTS[kind]
     if subject_match == "mismatch":
-        zh, en = "文件与所填对象不符，不能用于该对象。", "The document is not about this subject; it must not be used for it."
+        zh = "文件与所填对象不符，不能用于该对象。"
+        en = "The document is not about this subject; it must not be used for it."
     return {"zh": zh, "en": en}

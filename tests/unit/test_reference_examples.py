@@ -15,10 +15,11 @@ from anchor.envelopes import OVERHEAD_BYTES, epoch_info
 from anchor.records import Stream, parse_frame, record_id
 from anchor.tags import derive_consume_key, derive_domain_keys
 from tests.unit import receipt_factory as made
-from verifier.receipts import Outcome, check_receipt, parse_receipt
+from verifier.receipts import ReceiptVerdict, check_receipt, parse_receipt
+from verifier.trust import parse_trust
 
 PAGES = Path(__file__).parents[2] / "docs" / "reference"
-OURS = ["record", "commitment", "tags", "epoch-envelope", "batch-and-log", "receipt"]
+OURS = ["record", "commitment", "tags", "epoch-envelope", "batch-and-log", "receipt", "trust-anchor"]
 SECRET = made.bytes_of("city secret")
 KEYS = derive_domain_keys(1, 1, SECRET)
 
@@ -89,12 +90,12 @@ def test_batch_example_is_the_entry() -> None:
     assert batch_hash(entry).hex() in page("batch-and-log")
 
 
-def test_receipt_example_passes_with_its_slots_read() -> None:
+def test_receipt_example_is_valid_under_the_anchor_of_the_other_page() -> None:
     receipt = parse_receipt(json.dumps(json_example("receipt")).encode())
-    assert receipt == made.receipt(size=2, index=0)
-    at = datetime(2026, 12, 1, tzinfo=UTC)
-    slots = {"slot": batch_hash(receipt.entry), "statuses": receipt.status}
-    assert check_receipt(receipt, made.CHAIN, at=at, **slots).outcome is Outcome.PASS  # type: ignore[arg-type]
+    assert receipt == made.receipt(size=2, index=0, crowd=0)
+    trust = parse_trust(json.dumps(json_example("trust-anchor")).encode())
+    found = check_receipt(receipt, trust, at=datetime(2026, 12, 1, tzinfo=UTC))
+    assert found.verdict is ReceiptVerdict.VALID
 
 
 def test_receipt_page_names_every_code_and_detail() -> None:

@@ -1,7 +1,6 @@
 """Strict JSON at the HTTP edge: one reading of a body, or a typed refusal that repeats nothing of it."""
 
 import json
-import sys
 from datetime import date
 from typing import Annotated, Literal
 
@@ -98,13 +97,15 @@ def test_depth_is_counted_in_containers(opening: bytes, closing: bytes) -> None:
 
 
 def test_nesting_beyond_the_interpreters_stack_is_a_typed_refusal() -> None:
-    deep = b"[" * 200_000
-    with pytest.raises((RequestTooDeep, RequestMalformed)):
-        parse_json(deep, limit=len(deep))
-    closed = b"[" * 50_000 + b"]" * 50_000
-    with pytest.raises(RequestTooDeep):
-        parse_json(closed, limit=len(closed))
-    assert sys.getrecursionlimit() < 50_000
+    # Libraries raise the interpreter's own limit for the whole process, so it cannot be what protects the stack.
+    for deep in (b"[" * 200_000, b"[" * 50_000 + b"]" * 50_000, b'{"a":' * 40_000):
+        with pytest.raises(RequestTooDeep):
+            parse_json(deep, limit=len(deep))
+
+
+def test_brackets_inside_text_are_no_depth() -> None:
+    text = '[{"' * 100 + "\\"
+    assert parse_json(json.dumps({"a": text}).encode()) == {"a": text}
 
 
 def test_a_body_beyond_its_limit_is_refused_before_it_is_parsed() -> None:

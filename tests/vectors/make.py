@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from anchor.errors import DeltasealError
-from tests.vectors import commitment_cases, key_cases, ledger_cases, receipt_cases, record_cases
+from tests.vectors import commitment_cases, key_cases, ledger_cases, receipt_cases, record_cases, trust_cases
 from tests.vectors.common import Asked
 from tests.vectors.operations import OPERATIONS, Json
 
@@ -38,7 +38,12 @@ SOURCES: Mapping[str, tuple[str, Callable[[], Iterator[Asked]], Callable[[], Ite
         ledger_cases.merkle_rejects,
     ),
     "entry": ("docs/reference/batch-and-log.md", ledger_cases.entry_accepts, ledger_cases.entry_rejects),
-    "receipt": ("docs/reference/receipt.md", receipt_cases.receipt_accepts, receipt_cases.receipt_rejects),
+    "receipt": (
+        "docs/reference/receipt.md, EIP-225, EIP-1186",
+        receipt_cases.receipt_accepts,
+        receipt_cases.receipt_rejects,
+    ),
+    "trust": ("docs/reference/trust-anchor.md", trust_cases.trust_accepts, trust_cases.trust_rejects),
 }
 
 

@@ -51,14 +51,8 @@ from anchor.records import (
     record_id,
 )
 from anchor.tags import Tag, derive_consume_key, derive_domain_keys
-from verifier.receipts import (
-    ChainFacts,
-    DocumentSlot,
-    StatusReading,
-    check_receipt,
-    parse_receipt,
-    render_receipt,
-)
+from verifier.receipts import DocumentSlot, StatusReading, check_receipt, parse_receipt, render_receipt
+from verifier.trust import advance_trust, parse_step, parse_trust, render_step, render_trust
 
 Json = Any
 
@@ -189,16 +183,21 @@ def _document_key(value: Json) -> Json:
 def _check(value: Json) -> Json:
     findings = check_receipt(
         parse_receipt(json.dumps(value["receipt"]).encode()),
-        trust_from_json(value["trust"]),
+        parse_trust(json.dumps(value["trust"]).encode()),
         at=datetime.fromisoformat(value["at"]),
-        slot=None if value["slot"] is None else b(value["slot"]),
-        statuses=None if value["statuses"] is None else reading_from_json(value["statuses"]),
+        known_hash=None if value["knownHash"] is None else b(value["knownHash"]),
+        later=None if value["later"] is None else reading_from_json(value["later"]),
+        max_age_s=value["maxAge"],
     )
     return {
-        "outcome": findings.outcome.value,
-        "offlineComplete": findings.offline_complete,
+        "verdict": findings.verdict.value,
         "reasons": [[each.code, each.outcome.value, each.detail] for each in findings.reasons],
     }
+
+
+def _advance(value: Json) -> Json:
+    anchor = parse_trust(json.dumps(value["trust"]).encode())
+    return render_trust(advance_trust(anchor, parse_step(json.dumps(value["step"]).encode())))
 
 
 OPERATIONS: Mapping[str, Callable[[Json], Json]] = {
@@ -227,6 +226,9 @@ OPERATIONS: Mapping[str, Callable[[Json], Json]] = {
     "entry.document_key": _document_key,
     "receipt.check": _check,
     "receipt.parse": lambda value: render_receipt(parse_receipt(base64.b64decode(value))),
+    "trust.parse": lambda value: render_trust(parse_trust(base64.b64decode(value))),
+    "trust.parse_step": lambda value: render_step(parse_step(base64.b64decode(value))),
+    "trust.advance": _advance,
 }
 
 
@@ -281,12 +283,6 @@ def entry_to_json(entry: BatchEntry) -> Json:
         "root": h(entry.root),
         "time": entry.time,
     }
-
-
-def trust_from_json(value: Json) -> ChainFacts:
-    """Build the trusted facts from the receipt's own JSON form of them."""
-    addresses = (b(value["directory"][2:]), b(value["ledger"][2:]))
-    return ChainFacts(value["chainId"], b(value["genesis"][2:]), *addresses)
 
 
 def reading_from_json(value: Json) -> StatusReading:

@@ -2,56 +2,94 @@
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
 
-from anchor.entries import StatusFlag, batch_hash
+from coincurve import PrivateKey
+
+from anchor.entries import StatusFlag
+from anchor.headers import Engine
 from tests.unit import receipt_factory as made
+from tests.unit import sealed_chain_factory as sealed
 from tests.vectors.common import Asked
 from tests.vectors.operations import Json, h
-from verifier.receipts import parse_receipt, render_receipt
+from verifier.proofs.headers import block_hash
+from verifier.receipts import StatusReading, render_receipt
+from verifier.trust import render_trust
+
+AGE = int(datetime.fromisoformat("2026-12-01T09:00:00+08:00").timestamp()) - made.AS_OF
+
+
+CHAINS = {"crash-final": made.TRUST, "bft-final": made.BFT_TRUST, "operator": made.OPERATOR_TRUST}
 
 
 def receipt_accepts() -> Iterator[Asked]:
-    """Receipts that can be read, with what the six steps find; a failed step is an answer too."""
-    shown: Json = render_receipt(made.receipt())
+    """Receipts that can be read, with what the steps find; a failed step is an answer too."""
+    receipt = made.receipt()
+    shown: Json = render_receipt(receipt)
+    clique: Json = render_trust(made.TRUST)
 
     def ask(name: str, receipt: Json = shown, **changes: Json) -> Asked:
-        trust, at = shown["chain"], "2026-12-01T09:00:00+08:00"
-        slot = h(batch_hash(parse_receipt(json.dumps(receipt).encode()).entry))
-        asked = {"receipt": receipt, "trust": trust, "at": at, "slot": slot, "statuses": receipt["status"]}
+        asked = {"receipt": receipt, "trust": render_trust(CHAINS[receipt["finality"]])}
+        asked |= {"at": "2026-12-01T09:00:00+08:00", "knownHash": None, "later": None, "maxAge": None}
         return name, "receipt.check", asked | changes
 
     def altered(**members: Json) -> Json:
         return {**shown, **members}
 
-    def read(claim: bytes, document: bytes = made.EMPTY_SLOT) -> Json:
-        return render_receipt(made.receipt(reading=made.status(claim, made.document_slot(document))))[
-            "status"
-        ]
+    def read(claim: bytes, document: bytes = made.EMPTY_SLOT, *, block: int = 130) -> Json:
+        return _status(made.status(claim, made.document_slot(document), as_of_block=block))
 
-    yield ask("all steps pass with slots that were read")
-    yield ask("nothing was read", slot=None, statuses=None)
-    yield ask("another chain", trust={**shown["chain"], "chainId": 1})
-    yield ask("another Ledger", trust={**shown["chain"], "ledger": shown["chain"]["directory"]})
+    def holding(claim: bytes, document: bytes = made.EMPTY_SLOT) -> Json:
+        return render_receipt(made.receipt(reading=made.status(claim, made.document_slot(document))))
+
+    revoked = made.flagged(StatusFlag.REVOKED)
+    yield ask("sealed and not revoked as of its block")
+    yield ask("QBFT, by its own commit seals", render_receipt(made.receipt(finality="bft-final")))
+    operated = made.receipt(finality="operator")
+    name = h(block_hash(operated.headers[0], Engine.EMBEDDED))
+    yield ask("an operator's chain, offline", render_receipt(operated))
+    yield ask("an operator's chain whose block is known", render_receipt(operated), knownHash=name)
+    yield ask("an operator's chain that has another block", render_receipt(operated), knownHash="00" * 32)
+    yield ask("another chain", trust={**clique, "chainId": 1})
+    yield ask("another Ledger", trust={**clique, "ledger": clique["directory"]})
+    yield ask("another engine", trust={**clique, "engine": "qbft"})
     yield ask("another value opened", altered(opening=with_value(shown["opening"], "2030-01-01")))
     yield ask("another member", altered(memberId=8))
     yield ask("another place in the batch", altered(inclusion={**shown["inclusion"], "index": 2}))
     yield ask("short path", altered(inclusion={"index": 3, "path": shown["inclusion"]["path"][:-1]}))
     yield ask("another root", altered(entry={**shown["entry"], "root": "A" * 43}))
-    yield ask("another time", altered(entry={**shown["entry"], "time": made.SEALED_AT - 86400}))
-    yield ask("the chain holds another batch", slot=h(made.bytes_of("other batch")))
-    yield ask("the chain holds no batch", slot="00" * 32)
-    for flag in (StatusFlag.REVOKED, StatusFlag.SUPERSEDED, StatusFlag.ERASED, StatusFlag.SUSPENDED):
-        yield ask(f"claim {flag.name}", statuses=read(made.flagged(flag)))
-    yield ask("the document was revoked", statuses=read(made.EMPTY_SLOT, made.flagged(StatusFlag.REVOKED)))
-    yield ask("overridden suspension", statuses=read(made.flagged(StatusFlag.SEEN)))
+    yield ask("a header left out", altered(headers=[shown["headers"][0], *shown["headers"][2:]]))
+    yield ask("headers in another order", altered(headers=[shown["headers"][0], *shown["headers"][:0:-1]]))
+    yield ask("a seal too few", altered(headers=shown["headers"][:-1]))
+    yield ask("one signer twice", _sealed([*sealed.KEYS[:3], sealed.KEYS[0]]))
+    yield ask("seals of a stranger between", _sealed([sealed.KEYS[0], sealed.OUTSIDER, *sealed.KEYS[1:4]]))
+    yield ask("an attacker's signers", _sealed([sealed.key_of(each) for each in range(10, 15)]))
+    other_set = [{"fromBlock": 0, "signers": [f"0x{each:040x}" for each in range(1, 6)]}]
+    yield ask("other signers are trusted", trust={**clique, "signerSets": other_set})
     yield ask(
-        "the receipt admits a revocation",
-        altered(status=read(made.flagged(StatusFlag.REVOKED))),
-        statuses=None,
+        "from before the anchor",
+        trust={**clique, "signerSets": [clique["signerSets"][0] | {"fromBlock": 131}]},
     )
-    yield ask("read before the receipt was made", statuses={**shown["status"], "asOfBlock": 129})
-    yield ask("another document was read", statuses={**shown["status"], "documents": []})
+    yield ask("proof nodes of another block", altered(nodes=render_receipt(made.receipt(crowd=21))["nodes"]))
+    yield ask("a node left out", altered(nodes=shown["nodes"][:-1]))
+    yield ask("a node too many", altered(nodes=[*shown["nodes"], "gIA"]))
+    yield ask("another time", altered(entry={**shown["entry"], "time": made.SEALED_AT - 86400}))
+    yield ask("another batch", altered(entry={**shown["entry"], "id": 40}))
+    for flag in (StatusFlag.REVOKED, StatusFlag.SUPERSEDED, StatusFlag.ERASED, StatusFlag.SUSPENDED):
+        yield ask(f"claim {flag.name}", holding(made.flagged(flag)))
+    yield ask("the document was revoked", holding(made.EMPTY_SLOT, revoked))
+    yield ask("overridden suspension", holding(made.flagged(StatusFlag.SEEN)))
+    hidden = {**holding(revoked), "status": shown["status"]}
+    yield ask("a revocation that is not shown", hidden)
+    yield ask("a revocation that the state does not hold", altered(status=read(revoked)))
+    yield ask("a document that is not shown", altered(status={**shown["status"], "documents": []}))
+    yield ask("revoked since", later=read(revoked, block=131))
+    yield ask("read before the receipt was made", later=read(made.EMPTY_SLOT, block=129))
+    yield ask("another document was read", later={**read(made.EMPTY_SLOT, block=131), "documents": []})
+    yield ask("as old as allowed", maxAge=AGE)
+    yield ask("older than allowed", maxAge=AGE - 1)
     yield ask("the day before expiry", at="2026-12-31T23:59:59+08:00")
     yield ask("the day of expiry", at="2027-01-01T00:00:00+08:00")
     yield ask("the day of expiry in Shanghai, not in London", at="2026-12-31T16:00:00+00:00")
@@ -62,7 +100,15 @@ def receipt_accepts() -> Iterator[Asked]:
     yield ask(
         "a date that is none", render_receipt(made.receipt(dict(made.FIELDS) | {"expiresOn": "20270101"}))
     )
-    yield ask("a batch of one", render_receipt(made.receipt(size=1, index=0)), slot=None, statuses=None)
+    yield ask("a batch of one", render_receipt(made.receipt(size=1, index=0)))
+
+
+def _sealed(sealers: Sequence[PrivateKey]) -> Json:
+    return render_receipt(made.receipt(sealers=sealers))
+
+
+def _status(reading: StatusReading) -> Json:
+    return render_receipt(replace(made.receipt(), status=reading))["status"]
 
 
 def with_value(opening: Json, value: Json) -> Json:
@@ -73,7 +119,8 @@ def with_value(opening: Json, value: Json) -> Json:
 
 def receipt_rejects() -> Iterator[Asked]:
     """Bytes that are no receipt."""
-    text = json.dumps(render_receipt(made.receipt()), ensure_ascii=False, separators=(",", ":"))
+    shown: Json = render_receipt(made.receipt())
+    text = json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
 
     def raw(name: str, content: bytes) -> Asked:
         return name, "receipt.parse", base64.b64encode(content).decode()
@@ -84,7 +131,7 @@ def receipt_rejects() -> Iterator[Asked]:
         return raw(name, text.replace(old, new, 1).encode())
 
     yield raw("empty", b"")
-    yield raw("not JSON", b"deltaseal-receipt/0")
+    yield raw("not JSON", b"deltaseal-receipt/1")
     yield raw("cut off", text.encode()[:-1])
     yield raw("two values", text.encode() + b"{}")
     yield raw("a list", b"[]")
@@ -99,7 +146,7 @@ def receipt_rejects() -> Iterator[Asked]:
     yield swap("a number of 5,000 digits", '"seq":12', '"seq":' + "1" * 5000)
     yield swap("a negative number", '"seq":12', '"seq":-12')
     yield swap("a number that is true", '"seq":12', '"seq":true')
-    yield swap("another version", "receipt/0", "receipt/1")
+    yield swap("an earlier version", "receipt/1", "receipt/0")
     yield swap("unknown member", '"memberId":7', '"memberId":7,"more":1')
     yield swap("missing member", '"memberId":7,', "")
     yield swap("member id of 33 bits", '"memberId":7', '"memberId":4294967296')
@@ -108,8 +155,19 @@ def receipt_rejects() -> Iterator[Asked]:
     yield swap("upper-case hexadecimal", "0x0", "0X0")
     yield swap("short address", '"directory":"0x', '"directory":"0x0')
     yield swap("padded base64url", '"docTag":"', '"docTag":"=')
-    yield swap("admits less than it should", '"batch_slot",', "")
-    yield swap("status read before the block", '"asOfBlock":130', '"asOfBlock":119')
+    yield swap("an unknown finality", '"finality":"crash-final"', '"finality":"final"')
+    yield swap("admits less than it should", '"finality":"crash-final"', '"finality":"operator"')
+    yield swap("admits what is proved", '"notProvedOffline":[]', '"notProvedOffline":["block_finality"]')
+    yield swap("status of another block than the header's", '"asOfBlock":130', '"asOfBlock":129')
+    yield swap(
+        "status of another time than the header's", f'"asOfTime":{made.AS_OF}', f'"asOfTime":{made.AS_OF + 1}'
+    )
+    yield swap("sealed after its block", f'"time":{made.SEALED_AT}', f'"time":{made.AS_OF + 1}')
+    yield swap("no header", '"headers":[', '"headers":[],"more":[')
+    yield swap("a header that is no RLP", '"headers":["-Q', '"headers":["-A')
+    yield swap("a header with bytes behind it", '"headers":["', '"headers":["wMDA","')
+    yield swap("a node twice", '"nodes":["', f'"nodes":["{shown["nodes"][0]}","')
+    yield swap("a node of 1,026 bytes", '"nodes":["', f'"nodes":["{"A" * 1368}","')
     yield swap("status with an unknown flag", '"claim":"0x00', '"claim":"0x10')
     yield swap("text not in NFC", '"value":"LICENCE"', '"value":"A\u030a"')
     yield swap("lone surrogate", '"value":"LICENCE"', '"value":"\\ud800"')
@@ -118,4 +176,4 @@ def receipt_rejects() -> Iterator[Asked]:
     yield swap("opening that is null", '"opening":{', '"opening":null,"more":{')
     yield swap("path that is an object", '"path":[', '"path":{},"more":[')
     yield swap("domain 65536", '"domain":1', '"domain":65536')
-    yield swap("block time that is missing", f',"time":{made.SEALED_AT}}},"status"', '},"status"')
+    yield swap("entry time that is missing", f',"time":{made.SEALED_AT}}}', "}")
