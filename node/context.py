@@ -19,6 +19,7 @@ from anchor.chain.gateway import Gateway
 from anchor.outbox import Outbox
 from anchor.signer import Signer
 from node.config import NodeConfig
+from node.http.idempotency import IdempotencyGate
 from node.keys import KeyFolder
 from node.store.audit import AuditLog
 from node.store.leveldb import LevelStore
@@ -79,6 +80,7 @@ class Node:
     audit: AuditLog
     clock: Callable[[], int]
     peers: httpx.Client
+    idempotency: IdempotencyGate
     chain: ChainState = field(default_factory=ChainState)
     locks: LockTable = field(default_factory=LockTable)
     council: Signer | None = None

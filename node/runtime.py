@@ -18,7 +18,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import structlog
 import uvicorn
 import uvloop
 from fastapi import FastAPI
@@ -39,6 +38,8 @@ from node.http.app import FrameParts, create_app
 from node.http.auth import SCOPES, issue_key
 from node.http.idempotency import IdempotencyGate
 from node.http.limits import HttpLimits, server_config
+from node.http.logs import make_logger
+from node.http.protocol import ConnectionLimits
 from node.http.routes import catalog, federation, materials, operating, reuses, verifying
 from node.keys import KeyFolder
 from node.services import pending
@@ -55,7 +56,7 @@ from verifier.follower import Follower
 from verifier.index import ChainIndex
 from verifier.keyring import KeyRing
 
-LOG = structlog.get_logger("runtime")
+LOG = make_logger()
 INDEX_CACHE_BYTES = 256 << 20
 # Importing and reading what others published comes before acting on it, hence this order in the API description.
 ROUTERS = (
@@ -285,6 +286,7 @@ def _wire(
         audit=AuditLog(store),
         clock=lambda: int(time.time()),
         peers=guarded_client(config.peer_networks, timeout_s=config.peer_timeout_s),
+        idempotency=IdempotencyGate(store, secret=keys.lookup_key()),
         council=load_keystore(council_path, passphrase) if council_path.exists() else None,
     )
     node.chain.member_id = member_id
@@ -327,7 +329,9 @@ def make_app(node: Node) -> FastAPI:
     """Return the HTTP app of a node."""
     config = node.config
     limits = HttpLimits(
-        max_requests=config.max_connections,
+        connection=ConnectionLimits(max_connections=config.max_connections),
+        address_rate_per_s=2 * config.rate_limit_per_s,
+        address_burst=4 * config.rate_limit_per_s,
         max_meta_bytes=config.max_meta_bytes,
         max_file_bytes=config.max_file_bytes,
         key_rate_per_s=config.rate_limit_per_s,
@@ -337,7 +341,7 @@ def make_app(node: Node) -> FastAPI:
         api_keys=StoredKeys(node),
         pepper=node.keys.pepper(),
         cursor_key=node.keys.lookup_key(),
-        idempotency=IdempotencyGate(node.store, secret=node.keys.lookup_key(), clock=node.clock),
+        idempotency=node.idempotency,
         limits=limits,
         version=operating.VERSION,
     )
@@ -368,21 +372,7 @@ def serve(config: NodeConfig, *, embedded_chain: bool = False) -> int:
             chain.stop()
 
 
-def _log_to_stderr() -> None:
-    """Write one JSON object a line to stderr; stdout is for results."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks,
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-
-
 def _serve_node(config: NodeConfig) -> int:
-    _log_to_stderr()
     node = open_node(config)
     swept = sweep_orphans(node.store, live=lambda _blob_id: False)
     LOG.info("node_open", node=node.node_id, orphans_swept=swept)

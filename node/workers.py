@@ -11,13 +11,12 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import structlog
-
 from anchor.errors import DeltasealError
 from node.context import Node
-from node.services import audits, pending
+from node.http.logs import make_logger, places_of
+from node.services import audits, pending, sweeps
 
-LOG = structlog.get_logger("workers")
+LOG = make_logger()
 IDLE_S = 0.1
 AUDIT_PERIOD_S = 3600
 
@@ -37,6 +36,7 @@ class Workers:
             "outbox": (pump_once, 0.0),
             "pending": (pending.finish_once, IDLE_S),
             "audit": (audits.anchor_if_due, 5.0),
+            "sweep": (sweeps.sweep_once, 60.0),
         }
         for name, (step, idle_s) in loops.items():
             thread = threading.Thread(target=self._run, args=(name, step, idle_s), name=name, daemon=True)
@@ -58,9 +58,9 @@ class Workers:
                 LOG.warning("worker_problem", worker=name, code=error.code)
                 busy = False
                 self._stop.wait(0.5)
-            except Exception:
-                # A bug must not stop the node's other work, and must be seen.
-                LOG.exception("worker_failed", worker=name)
+            except Exception as error:  # noqa: BLE001 - a bug must not stop the node's other work, and must be seen
+                # Places only: the words of an unforeseen error may hold what nobody may read in a log.
+                LOG.error("worker_failed", worker=name, error=type(error).__name__, places=places_of(error))
                 if name == "follower":
                     self.node.chain.problem = "internal"
                 busy = False

@@ -18,7 +18,7 @@ from anchor.keyvalue import Put
 from node.context import Node
 from node.http.app import frame_of
 from node.http.auth import Caller
-from node.http.idempotency import Replay, Slot, digest_request, read_idempotency_key
+from node.http.idempotency import Replay, Slot, digest_request, read_idempotency_key, replay_response
 from node.http.limits import route_template
 from node.services.recording import Actor
 
@@ -80,8 +80,7 @@ def begin_once(request: Request, caller: Caller, payload: bytes) -> Slot | Respo
         request_digest=digest_request(request.method, target, payload),
     )
     if isinstance(began, Replay):
-        headers = {**began.headers, "Idempotency-Replayed": "true"}
-        return Response(began.body, began.status, headers, "application/json")
+        return replay_response(began)
     return began
 
 

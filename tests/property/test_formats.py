@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from anchor.base64url import parse_base64url, render_base64url
 from anchor.canonical import canonical_bytes, parse_strict_json
 from anchor.commitments import commit, open_fields, opening_from_json, opening_to_json, verify_opening
-from anchor.entries import BatchEntry, batch_hash, decode_entry, decode_status, encode_entry, encode_status
+from anchor.entries import BatchEntry, decode_entry, decode_status, encode_entry, encode_status
 from anchor.envelopes import RecipientKey, open_
 from anchor.errors import (
     Base64urlMalformed,
     DeltasealError,
     EntryMalformed,
     EnvelopeMalformed,
+    HeaderMalformed,
     MerkleInvalid,
     OpeningMalformed,
     OpeningMismatch,
@@ -28,6 +29,7 @@ from anchor.errors import (
     StatusMalformed,
     ValueNotCanonical,
 )
+from anchor.headers import decode_header
 from anchor.merkle import (
     Frontier,
     consistency_path,

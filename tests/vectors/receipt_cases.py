@@ -149,6 +149,9 @@ def receipt_rejects() -> Iterator[Asked]:
     yield swap("an earlier version", "receipt/1", "receipt/0")
     yield swap("unknown member", '"memberId":7', '"memberId":7,"more":1')
     yield swap("missing member", '"memberId":7,', "")
+    for member in shown:
+        without = {name: value for name, value in shown.items() if name != member}
+        yield raw(f"without {member}", json.dumps(without).encode())
     yield swap("member id of 33 bits", '"memberId":7', '"memberId":4294967296')
     yield swap("stream 4", '"stream":1', '"stream":4')
     yield swap("size 0", '"size":5', '"size":0')

@@ -1,0 +1,23 @@
+"""Delete what has had its time: stored answers after 72 hours, nonces of release requests after their life."""
+
+from __future__ import annotations
+
+from anchor.keyvalue import Delete
+from node.context import Node
+from node.store import rows
+
+_ROWS_A_SWEEP = 1000
+
+
+def sweep_once(node: Node) -> bool:
+    """Sweep a bounded number of rows; what a power cut brings back is swept again."""
+    node.idempotency.sweep(limit=_ROWS_A_SWEEP)
+    due: list[Delete] = []
+    for row in rows.NONCE.scan(node.store):
+        if row.expires_at < node.clock():
+            due.append(rows.NONCE.delete(row.member_id, row.nonce))
+        if len(due) >= _ROWS_A_SWEEP:
+            break
+    if due:
+        node.store.write(due, sync=False)
+    return False
