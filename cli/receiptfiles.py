@@ -170,6 +170,11 @@ def judge(findings: ReceiptFindings, file: Reason | None) -> Judgement:
     return Judgement(verdict, (*findings.reasons, file), RECEIPT_EXITS[verdict])
 
 
+def now() -> datetime:
+    """Return the time that a receipt is judged at."""
+    return datetime.now(UTC)
+
+
 def check_files(
     receipt: Receipt,
     trust: TrustAnchor,
@@ -186,7 +191,7 @@ def check_files(
     findings = check_receipt(
         receipt,
         trust,
-        at=datetime.now(UTC),
+        at=now(),
         known_hash=None if reading is None else reading.block_hash,
         later=None if reading is None else reading.statuses,
         max_age_s=max_age_s,

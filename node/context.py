@@ -1,6 +1,6 @@
 """What a running node consists of: the parts that `runtime` wires and that use cases take as their first argument.
 
-Holds no rule. Must not import services, HTTP or federation.
+Holds no rule. Must not import services, routes or federation.
 """
 
 from __future__ import annotations
@@ -85,6 +85,7 @@ class Node:
     locks: LockTable = field(default_factory=LockTable)
     council: Signer | None = None
     followed: threading.Condition = field(default_factory=threading.Condition)
+    confirm_from: str = ""
     pending_reuses: set[str] = field(default_factory=set)
 
     def now(self) -> datetime:

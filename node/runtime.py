@@ -11,7 +11,6 @@ import os
 import secrets
 import signal
 import socket
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from anchor.errors import DeltasealError
 from node.context import Node
 from node.http.logs import make_logger, places_of
-from node.services import audits, pending, sweeps
+from node.services import audits, confirming, pending, sweeps
 
 LOG = make_logger()
 IDLE_S = 0.1
@@ -36,6 +36,7 @@ class Workers:
             "outbox": (pump_once, 0.0),
             "pending": (pending.finish_once, IDLE_S),
             "audit": (audits.anchor_if_due, 5.0),
+            "confirm": (confirming.confirm_once, 1.0),
             "sweep": (sweeps.sweep_once, 60.0),
         }
         for name, (step, idle_s) in loops.items():

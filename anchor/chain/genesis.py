@@ -150,11 +150,10 @@ def _geth_flags(peer: Peer, *, chain_id: int, loopback: bool) -> list[str]:
         "--syncmode full --gcmode archive --state.scheme hash --snapshot=false --cache 128",
         f"--port {peer.p2p_port} --nodiscover --nat none" + f" --netrestrict {_LOOPBACK}" * loopback,
         f"--http --http.addr 127.0.0.1 --http.port {peer.rpc_port} --http.api eth,net,web3,clique",
-        "--http.vhosts localhost,127.0.0.1 --authrpc.port 0 --rpc.batch-response-max-size 268435456",
+        "--http.vhosts localhost,127.0.0.1 --authrpc.port 0",
         f"--mine --miner.etherbase {address} --miner.gaslimit {GAS_LIMIT}",
         f"--unlock {address} --password password --allow-insecure-unlock",
         " ".join(pool),
-        "--verbosity 3 --log.maxsize 0 --ipcdisable=false",
     ]
 
 

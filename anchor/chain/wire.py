@@ -89,6 +89,9 @@ class Wire:
                 )
             if time.monotonic() > deadline:
                 raise _unavailable("the chain's answer took too long")
+        if answer.length:
+            # `read1` takes a connection that ended early for the end of the answer.
+            raise http.client.IncompleteRead(b"", answer.length)
         answer.close()  # `read1` does not notice the end; without this the connection cannot be used again.
         return b"".join(parts)
 

@@ -57,6 +57,17 @@ def register(app: typer.Typer) -> None:
         exits=(ExitCode.INVALID, ExitCode.UNAVAILABLE),
     )(run)
     command(
+        group,
+        "genesis",
+        examples=(
+            "chain genesis --engine clique --signers 5 --out ./chain",
+            "chain genesis --engine qbft --signers 4 --host 10.20.3.4 --out ./chain",
+            "chain genesis --engine clique --out ./chain "
+            "--signers 0x5fbdb2315678afecb367f032d93f642f64180aa3,0x00000000000000000000000000000000000000ff",
+        ),
+        exits=(ExitCode.CONFLICT, ExitCode.INVALID),
+    )(genesis)
+    command(
         group, "status", examples=("chain status", "chain status -o json > chain.json"), exits=_READ_EXITS
     )(status)
     command(group, "members", examples=("chain members",), exits=_READ_EXITS)(members)
@@ -125,6 +136,42 @@ def run(
         str(session.settings.get("chain_id")),
     ]
     run_program("node.chainserver", [*arguments, *(["--create"] if create else [])])
+
+
+def genesis(
+    session: Session,
+    engine: Annotated[str, typer.Option(metavar="NAME", help="clique (go-ethereum 1.13) or qbft (Besu).")],
+    signers: Annotated[
+        str, typer.Option(metavar="N|ADDRESSES", help="How many to make keys for, or who has keys already.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="New or empty folder.")],
+    chain_id: ChainId = None,
+    period: Annotated[int, typer.Option(min=1, max=60, metavar="S", help="Seconds between blocks.")] = 2,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="IP address at which the signers reach each other.")
+    ] = "127.0.0.1",
+    port_base: Annotated[
+        int, typer.Option(min=1024, max=65_000, metavar="N", help="First port; each signer takes two.")
+    ] = 30_303,
+) -> None:
+    """Write the genesis block of a chain of several signers, and each signer's keys and configuration.
+
+    With a number it makes the keys of all; with addresses it writes the genesis file alone, for signers that keep
+    their keys to themselves.
+    """
+    from cli.consortium.planning import plan_chain
+
+    session.add_flags(chain_id=chain_id)
+    rows = plan_chain(
+        engine,
+        signers,
+        out,
+        chain_id=int(session.settings.get("chain_id")),
+        period_s=period,
+        host=host,
+        port_base=port_base,
+    )
+    session.out.items("signer", rows)
 
 
 def status(session: Session) -> None:

@@ -17,18 +17,26 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from anchor.chain.contracts import encode_call, gas_for
 from anchor.chain.deploy import REVIEWER_ROLE, CouncilActs, Deployment, Profile, Role, deploy, wait_mined
 from anchor.chain.gateway import Gateway
 from anchor.errors import TransactionRefused
+from anchor.headers import Engine
 from anchor.signer import Signer, save_keystore
 from cli.client import NodeClient
 from cli.demo import catalogue, people
 from cli.demo.entry import CatalogueEntry
 from cli.demo.errors import DemoFolderRefused
-from cli.demo.network import COUNCIL_KEY, COUNCIL_PASSPHRASE, DemoNode, Network, wait_ready
+from cli.demo.network import (
+    COUNCIL_KEY,
+    COUNCIL_PASSPHRASE,
+    DemoNode,
+    Network,
+    StartedChain,
+    wait_ready,
+)
 from cli.demo.parts import Part, python_argv, run_once
 from cli.errors import CliError
 from verifier.catalog import KIND_NUMBERS, REVIEWED_KINDS
@@ -58,35 +66,87 @@ _CHAIN_FIX = "run `make setup` so that the chain's engine (anvil) is installed, 
 Say = Callable[[str], None]
 
 
+class ChainStarter(Protocol):
+    """Starts a chain of its kind. `port_count` says how many ports it needs."""
+
+    port_count: int
+
+    def __call__(self, folder: Path, logs: Path, ports: Sequence[int], stack: ExitStack) -> StartedChain:
+        """Make the chain in `folder`, start it, wait until it answers, and let `stack` stop it.
+
+        Raises:
+            DemoPartFailed: it does not start.
+        """
+        ...
+
+
+class EmbeddedStarter:
+    """Starts the embedded chain: one process, one operator."""
+
+    port_count = 1
+
+    def __call__(self, folder: Path, logs: Path, ports: Sequence[int], stack: ExitStack) -> StartedChain:
+        """Start it on the one port."""
+        argv = python_argv(
+            *("node.chainserver", "--folder", str(folder), "--host", HOST, "--port", str(ports[0])),
+            *("--chain-id", str(CHAIN_ID)),
+        )
+        chain = Part(CHAIN, argv, logs=logs, fix=_CHAIN_FIX)
+        chain.start([*argv, "--create"])
+        stack.callback(chain.stop)
+        return StartedChain(chain, Engine.EMBEDDED, [str(chain.wait_line()["rpc"])])
+
+
 @contextmanager
-def open_network(folder: Path, *, say: Say, port_base: int | None = None) -> Iterator[Network]:
+def open_network(
+    folder: Path,
+    *,
+    say: Say,
+    port_base: int | None = None,
+    start_chain: ChainStarter | None = None,
+) -> Iterator[Network]:
     """Build the network in the empty `folder`, yield it and stop all its processes at the end.
 
     `say` is told each step. With `port_base` the chain listens there and the nodes on the next ports.
+    Without `start_chain` the chain is the embedded one.
 
     Raises:
         DemoFolderRefused: the folder holds something already or cannot be made.
         DemoPartFailed: a part failed.
     """
+    starter = start_chain or EmbeddedStarter()
     logs = _fresh_folder(folder)
-    ports = _free_ports(1 + len(people.MEMBERS), base=port_base)
+    ports = free_ports(starter.port_count + len(people.MEMBERS), base=port_base)
     with ExitStack() as stack:
-        chain, rpc = _start_chain(folder, logs, ports[0], stack)
-        say(f"chain {CHAIN_ID} runs at {rpc}")
-        gateway = Gateway(rpc)
+        chain = starter(folder / CHAIN, logs, ports[: starter.port_count], stack)
+        say(f"chain {CHAIN_ID} ({chain.engine}) runs at {', '.join(chain.rpcs)}")
+        gateway = Gateway(chain.rpcs[0])
         stack.callback(gateway.close)
         council_signer = _council(folder)
         deployment = deploy(gateway, council_signer)
         council = CouncilActs(gateway, council_signer, deployment)
         say(f"contracts are deployed, Directory 0x{deployment.directory.hex()}")
-        made = _make_nodes(folder, logs, rpc, deployment, ports[1:])
+        if chain.sealers:
+            council.set_signers(0, [sealer.address for sealer in chain.sealers])
+            say(f"Members names the {len(chain.sealers)} signers of the chain")
+        made = _make_nodes(folder, logs, chain, deployment, ports[starter.port_count :])
         _admit(council, made)
         _name_reviewer(gateway, council_signer, deployment, made[0].address)
         say(f"members {', '.join(member.key for member in people.MEMBERS)} are admitted and hold their keys")
         started = [(unit, _start_node(unit, logs, stack)) for unit in made]
         nodes = {unit.member.key: _open_node(unit, part, stack) for unit, part in started}
         say("nodes are ready: " + ", ".join(f"{name} at {node.url}" for name, node in nodes.items()))
-        network = Network(folder, chain, rpc, gateway, deployment, council, nodes)
+        network = Network(
+            folder,
+            chain.part,
+            chain.engine,
+            chain.rpcs[0],
+            chain.sealers,
+            gateway,
+            deployment,
+            council,
+            nodes,
+        )
         _publish_catalogue(network)
         say(f"catalogue is live on all nodes: {len(catalogue.entries())} entries")
         yield network
@@ -112,7 +172,7 @@ def _fresh_folder(folder: Path) -> Path:
     return logs
 
 
-def _free_ports(count: int, *, base: int | None) -> list[int]:
+def free_ports(count: int, *, base: int | None) -> list[int]:
     """Return `count` ports on the loopback address; all are held at once, so that no two are the same."""
     if base is not None:
         return list(range(base, base + count))
@@ -126,17 +186,6 @@ def _free_ports(count: int, *, base: int | None) -> list[int]:
 def _secret_file(path: Path, text: str) -> None:
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as target:
         target.write(text)
-
-
-def _start_chain(folder: Path, logs: Path, port: int, stack: ExitStack) -> tuple[Part, str]:
-    argv = python_argv(
-        *("node.chainserver", "--folder", str(folder / CHAIN), "--host", HOST, "--port", str(port)),
-        *("--chain-id", str(CHAIN_ID)),
-    )
-    chain = Part(CHAIN, argv, logs=logs, fix=_CHAIN_FIX)
-    chain.start([*argv, "--create"])
-    stack.callback(chain.stop)
-    return chain, str(chain.wait_line()["rpc"])
 
 
 def _council(folder: Path) -> Signer:
@@ -164,17 +213,27 @@ class _Made:
 
 
 def _make_nodes(
-    folder: Path, logs: Path, rpc: str, deployment: Deployment, ports: Sequence[int]
+    folder: Path, logs: Path, chain: StartedChain, deployment: Deployment, ports: Sequence[int]
 ) -> tuple[_Made, ...]:
     """Run `node init` for every member, all at once: each takes a slow key derivation."""
     units = []
-    for member, port in zip(people.MEMBERS, ports, strict=True):
-        home = folder / member.key.lower()
+    for number, (member, port) in enumerate(zip(people.MEMBERS, ports, strict=True)):
+        home, rpc = folder / member.key.lower(), chain.rpcs[number % len(chain.rpcs)]
         argv = _init_argv(member, home, rpc, deployment, port)
         units.append(
             (member, home, port, run_once(f"init-{member.key.lower()}", argv, logs=logs, fix=_NODE_FIX))
         )
-    return tuple(_made(member, home, port, part.wait_end()) for member, home, port, part in units)
+    made = tuple(_made(member, home, port, part.wait_end()) for member, home, port, part in units)
+    if chain.engine is not Engine.EMBEDDED:
+        for unit in made:
+            _name_engine(unit.folder, chain.engine)
+    return made
+
+
+def _name_engine(home: Path, engine: Engine) -> None:
+    """Set how the node's chain agrees, as its operator does: by a line in its settings."""
+    with (home / "deltaseal.toml").open("a", encoding="utf-8") as settings:
+        settings.write(f'engine = "{engine.value}"\n')
 
 
 def _init_argv(member: people.Member, home: Path, rpc: str, deployment: Deployment, port: int) -> list[str]:

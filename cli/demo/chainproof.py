@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from anchor.chain.contracts import decode_result, encode_call, event_topic, parse_batch_appended
-from anchor.headers import Engine
+from anchor.chain.signersets import read_signer_sets
 from anchor.records import RECORD_BYTES, record_id
 from cli.demo.network import Network
 from verifier.receipts import (
@@ -28,6 +28,7 @@ from verifier.receipts import (
     check_receipt,
     parse_receipt,
 )
+from verifier.trust import SignerSet
 
 _LOG_RANGE_BLOCKS = 200
 
@@ -89,10 +90,12 @@ def _record_ids(network: Network, first: int, last: int) -> Iterable[str]:
 
 
 def _trust(network: Network) -> TrustAnchor:
-    """Return what an auditor believes beforehand; the demonstration's chain has one operator and no signers."""
+    """Return what an auditor believes beforehand: which chain it is, and who seals it (nobody on an operator's)."""
     made = network.deployment
     facts = ChainFacts(made.chain_id, made.genesis, made.directory, made.ledger)
-    return TrustAnchor(facts, made.members, Engine.EMBEDDED, ())
+    sets = read_signer_sets(network.gateway, made.members, network.engine, last=network.head().number)
+    named = tuple(SignerSet(first, signers) for first, signers in sets)
+    return TrustAnchor(facts, made.members, network.engine, named)
 
 
 def _later_statuses(network: Network, receipt: Receipt) -> StatusReading:

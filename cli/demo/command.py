@@ -108,7 +108,7 @@ def demo(
 ) -> int:
     """Start a chain and three districts' nodes, play the main job on them and show what came of it.
 
-    Returns the exit code: 7 when a line is not as it should be.
+    Exits with 7 when a line is not as it should be; `--keep` stays until it is stopped.
     """
     played = scenes if scenes is not None else files is None and not (keep and json_)
     plan = Plan(keep, json_, files, played, seed, port_base, parallel)

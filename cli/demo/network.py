@@ -5,22 +5,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import httpx
 
 from anchor.chain.deploy import CouncilActs, Deployment
+from anchor.chain.finality import Finality, finality_for
 from anchor.chain.gateway import Block, Gateway
+from anchor.chain.signersets import read_signer_sets
+from anchor.headers import Engine
 from cli.client import NodeClient
 from cli.demo import people
+from cli.demo.errors import DemoPartFailed
 from cli.demo.parts import Part
 
 #: Where the council's keystore and its passphrase lie in the demonstration's folder.
 COUNCIL_KEY, COUNCIL_PASSPHRASE = Path("council/key.json"), Path("council/passphrase")
+
+
+class ChainPart(Protocol):
+    """What runs the chain: one process, or all its signers as one."""
+
+    @property
+    def pid(self) -> int:
+        """Process id; 0 before the first start."""
+        ...
+
+    @property
+    def argv(self) -> list[str]:
+        """The command that starts it again."""
+        ...
+
+    def start(self) -> None:
+        """Start it, or what of it does not run."""
+        ...
+
+    def wait_line(self) -> object:
+        """Wait until it answers."""
+        ...
+
+    def kill(self) -> None:
+        """End it by SIGKILL."""
+        ...
+
+    def failure(self, what: str) -> DemoPartFailed:
+        """Build the error for it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sealer:
+    """A signer of the chain: the address that seals its blocks, its JSON-RPC and its process."""
+
+    address: bytes
+    rpc: str
+    part: Part
+
+
+@dataclass(frozen=True, slots=True)
+class StartedChain:
+    """A chain that answers. `rpcs` are shared out among the nodes in turn, so that each follows its own client."""
+
+    part: ChainPart
+    engine: Engine
+    rpcs: Sequence[str]
+    sealers: Sequence[Sealer] = ()
 
 
 @dataclass(slots=True)
@@ -55,8 +108,10 @@ class Network:
     """The running network. `rpc` is the chain's JSON-RPC address, `nodes` are by the member's short name."""
 
     folder: Path
-    chain: Part
+    chain: ChainPart
+    engine: Engine
     rpc: str
+    sealers: Sequence[Sealer]
     gateway: Gateway
     deployment: Deployment
     council: CouncilActs
@@ -102,15 +157,37 @@ class Network:
             raise self.chain.failure("it has no latest block")
         return block
 
+    def final(self) -> Block:
+        """Return the newest block that stays, by the rule of the chain's engine.
+
+        Raises:
+            ChainUnavailable: the chain does not answer. DemoPartFailed: nothing is final.
+        """
+        point = self._finality().final_point(self.gateway, self.head())
+        block = self.gateway.block(point.number) if point else None
+        if block is None:
+            raise self.chain.failure("no block of it is final")
+        return block
+
+    def _finality(self) -> Finality:
+        def sets() -> list[tuple[int, tuple[bytes, ...]]]:
+            return read_signer_sets(
+                self.gateway, self.deployment.members, self.engine, last=self.head().number
+            )
+
+        return finality_for(self.engine, signer_sets=sets)
+
     def describe(self) -> dict[str, Any]:
         """Render what a caller from outside needs to use the network and to kill and restart its parts."""
         return {
             "chain": {
+                "engine": self.engine.value,
                 "rpc": self.rpc,
                 "chainId": self.deployment.chain_id,
                 "directory": "0x" + self.deployment.directory.hex(),
                 "pid": self.chain.pid,
                 "argv": self.chain.argv,
+                "signers": [_describe_sealer(sealer) for sealer in self.sealers],
             },
             "nodes": [_describe_node(node) for node in self.nodes.values()],
             "council": {
@@ -118,6 +195,16 @@ class Network:
                 "passphraseFile": str(self.folder / COUNCIL_PASSPHRASE),
             },
         }
+
+
+def _describe_sealer(sealer: Sealer) -> dict[str, Any]:
+    return {
+        "name": sealer.part.name,
+        "address": "0x" + sealer.address.hex(),
+        "rpc": sealer.rpc,
+        "pid": sealer.part.pid,
+        "argv": sealer.part.argv,
+    }
 
 
 def _describe_node(node: DemoNode) -> dict[str, Any]:

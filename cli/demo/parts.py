@@ -126,6 +126,10 @@ class Part:
         self._signal(signal.SIGKILL)
         self._wait(STOP_TIMEOUT_S)
 
+    def terminate(self) -> None:
+        """Ask the process to end by SIGTERM, without waiting."""
+        self._signal(signal.SIGTERM)
+
     def stop(self) -> None:
         """End the process by SIGTERM; by SIGKILL where it does not listen."""
         self._signal(signal.SIGTERM)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from anchor.errors import DeltasealError
+from anchor.headers import Engine
 from cli.demo import catalogue as codes
 from cli.demo import people
 from cli.demo.chainproof import count_records, judge_receipt
@@ -354,7 +355,7 @@ def stopped_chain(stage: Stage, cast: Cast) -> Iterator[Line]:
     scene, project = "stopped_chain", people.PROJECT_QP
     eia = Document(codes.EIA, "环评批复(演示)", "EIA-DEMO-0002", [project], valid_days=1800)
     paper = stage.mill.permit(project, "环评批复", eia.number)
-    before = stage.network.head()
+    before = stage.network.final()
     stage.network.chain.kill()
     taken = stage.push(people.QP, eia, paper, wait=None)
     status = taken["anchor"]["status"]
@@ -370,8 +371,9 @@ def stopped_chain(stage: Stage, cast: Cast) -> Iterator[Line]:
     stage.network.restart_chain()
     after = stage.network.gateway.block(before.number)
     got = "same block" if after is not None and after.hash == before.hash else "another block"
-    what = f"is back; its block {before.number} is looked at again"
-    yield Line(scene, _SHORT["chain"], what, "same block", got, "replayed from its journal", before.number)
+    what = f"is back; its final block {before.number} is looked at again"
+    kept = "replayed from its journal" if stage.network.engine is Engine.EMBEDDED else "kept by its signers"
+    yield Line(scene, _SHORT["chain"], what, "same block", got, kept, before.number)
     stage.network.settle()
     material = stage.network.client(people.QP).get(f"/v1/materials/{taken['materialId']}")
     cast.held["eia 2"] = Held(paper, eia, material)

@@ -157,10 +157,27 @@ def subject_digest(node: Node, agency: str, subject: Subject) -> str:
 
 
 def _held(node: Node, actor: Actor, meta: MaterialMeta, dedupe: str) -> MaterialView | None:
+    """Return the material to extend: the one to replace, or the one that holds the same bytes already.
+
+    Raises:
+        StatusConflict: these bytes are an older version with other dates; to bring them back is to replace.
+    """
     if meta.replaces is not None:
         return get(node, actor, meta.replaces)
     row = rows.DEDUPE.get(node.store, dedupe)
-    return get(node, actor, row.material_id) if row else None
+    if row is None:
+        return None
+    newest = get(node, actor, row.material_id)
+    if newest.version.sha256 == meta.sha256:
+        return newest
+    same = [one for one in versions(node, row.material_id) if _same_dates(one, meta)]
+    if not same:
+        raise StatusConflict(
+            "these bytes were replaced by a newer version",
+            hint="to make them the newest again, push them with `replaces`",
+            status="superseded",
+        )
+    return view_of(node, newest.material, same[-1])
 
 
 def _same_dates(version: rows.VersionRow, meta: MaterialMeta) -> bool:
@@ -296,7 +313,10 @@ def _version_row(
 
 def _lookups(node: Node, draft: Draft, sealed: Sealed, dedupe: str) -> list[Put]:
     name = draft.material_id
-    found = [rows.COMMITMENT.put(rows.CommitmentRow(sealed.commitment.hex(), name, draft.version))]
+    found = [
+        rows.COMMITMENT.put(rows.CommitmentRow(sealed.commitment.hex(), name, draft.version)),
+        rows.UNCONFIRMED.put(rows.UnconfirmedRow(name, draft.version)),
+    ]
     found += [
         rows.BY_SUBJECT.put(rows.SubjectLookupRow(subject_digest(node, draft.agency, subject), name))
         for subject, _ in draft.subjects

@@ -95,8 +95,8 @@ def sealing_keys(node: Node, domains: Sequence[int]) -> list[DomainKeys]:
     return found
 
 
-def seal(node: Node, draft: Draft) -> Sealed:
-    """Commit to `draft` with fresh salts and encode its records.
+def seal(node: Node, draft: Draft, *, attempt: str = "") -> Sealed:
+    """Commit to `draft` with fresh salts and encode its records; `attempt` tells a second sealing's operations apart.
 
     Raises:
         DomainKeyMissing: see `sealing_keys`.
@@ -108,7 +108,8 @@ def seal(node: Node, draft: Draft) -> Sealed:
     for keys in sealing_keys(node, draft.kind.domains):
         for line, subject_tag in enumerate(_subject_tags(draft, keys)):
             record = _record(draft, commitment, keys, line, subject_tag)
-            name = f"{draft.material_id}.{draft.version}.{keys.domain}.{line}"
+            about = attempt or f"{draft.material_id}.{draft.version}"
+            name = f"{about}.{keys.domain}.{line}"
             operations.append((name, AppendOperation(Stream.MATERIAL, encode_record(record, keys))))
     return Sealed(fields, salt_key, commitment, tuple(operations))
 

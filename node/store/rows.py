@@ -111,6 +111,13 @@ class CommitmentRow(Row, frozen=True):
     version: int
 
 
+class UnconfirmedRow(Row, frozen=True):
+    """A version whose records are not known to be the chain's first under their commitment."""
+
+    material_id: str
+    version: int
+
+
 class ApiKeyRow(Row, frozen=True):
     """An API key: hash of its secret, whose it is, what it may; `expires_at` and `revoked_at` 0 = never."""
 
@@ -357,10 +364,11 @@ NONCE: Final = Table(NonceRow, kind=12, name="nonce", ids=["member_id", "nonce"]
 RELEASE: Final = Table(ReleaseRow, kind=13, name="release", ids=["release_id"])
 CHECKPOINT: Final = Table(CheckpointRow, kind=14, name="checkpoint", ids=["name"])
 SETTING: Final = Table(SettingRow, kind=15, name="setting", ids=["name"])
+UNCONFIRMED: Final = Table(UnconfirmedRow, kind=16, name="unconfirmed", ids=["material_id", "version"])
 
 TABLES: Final[tuple[Table[Any], ...]] = (
     MATERIAL, VERSION, BY_AGENCY, BY_SUBJECT, DEDUPE, COMMITMENT, API_KEY, IDEMPOTENCY, REUSE, JOB, AUDIT,
-    NONCE, RELEASE, CHECKPOINT, SETTING,
+    NONCE, RELEASE, CHECKPOINT, SETTING, UNCONFIRMED,
 )  # fmt: skip
 
 BLOB_TABLE: Final = b"blob/"

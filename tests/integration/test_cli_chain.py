@@ -15,15 +15,19 @@ import pytest
 from anchor.chain.contracts import encode_call, gas_for
 from anchor.chain.deploy import Deployment, resolve, wait_mined
 from anchor.chain.gateway import Gateway
+from anchor.chain.stateproofs import header_of, read_proof
 from anchor.commitments import commit, open_fields
 from anchor.entries import BatchEntry
 from anchor.envelopes import RecipientKey, epoch_info, open_
-from anchor.records import Stream
+from anchor.headers import Engine
+from anchor.merkle import root
+from anchor.records import Stream, record_id
 from anchor.signer import Signer
+from anchor.slots import batch_slot, claim_slot, document_slot
 from cli.council import active_recipients, entry_key, pending_entries
 from tests.integration.cli_node_factory import run_cli, start_cli
 from tests.unit import receipt_factory as made
-from verifier.receipts import BlockRef, ChainFacts, DocumentSlot, StatusReading, build_receipt, render_receipt
+from verifier.receipts import ChainFacts, DocumentSlot, build_receipt, render_receipt
 
 CHAIN_ID = 310099
 MEMBER = made.MEMBER
@@ -213,7 +217,7 @@ def test_a_wrong_passphrase_or_chain_is_refused(council: Council) -> None:
     assert other.returncode == 6 and "chain_mismatch" in other.stderr
 
 
-def test_a_receipt_is_proved_by_the_chains_slots_until_it_is_revoked(council: Council) -> None:
+def test_a_receipt_is_proved_by_the_chains_word_until_it_is_revoked(council: Council) -> None:
     commitment, receipt = _appended(council)
     (council.folder / "receipt.json").write_text(json.dumps(receipt))
     check = ["receipt", "check", "receipt.json", "--trust", "chain.json", "-o", "json"]
@@ -230,30 +234,39 @@ def test_a_receipt_is_proved_by_the_chains_slots_until_it_is_revoked(council: Co
     assert other.returncode == 6 and "another Ledger" in other.stderr
 
 
+def test_the_exported_anchor_of_an_operators_chain_names_no_signers(council: Council) -> None:
+    facts = json.loads((council.folder / "chain.json").read_text())
+    where = ["--rpc", council.rpc, "--directory", facts["directory"], "--chain-id", str(CHAIN_ID)]
+    ended = run_cli(["trust", "export", *where, "--to", "trust.json"], council.folder)
+    assert ended.returncode == 0, ended.stderr
+    anchor = json.loads((council.folder / "trust.json").read_text())
+    assert (anchor["ledger"], anchor["members"]) == (facts["ledger"], facts["members"])
+    assert anchor["signerSets"] == []
+    sealed = run_cli(["trust", "export", *where, "--engine", "clique", "--to", "s.json"], council.folder)
+    assert sealed.returncode == 8 and "engine" in sealed.stderr
+
+
 def _appended(council: Council) -> tuple[bytes, dict[str, Any]]:
     """Seal a record on the chain as the member, and build its receipt."""
     fields = {**made.FIELDS, "expiresOn": None, "issuedOn": None}
     commitment = commit(fields, made.SALT_KEY)
     record = made.sealed_record(commitment)
     council.send("Ledger", "append", 1, 0, record)
-    block = council.gateway.head()
-    from anchor.merkle import root
-    from anchor.records import record_id
-
+    block, ledger = council.gateway.head(), council.deployment.ledger
     entry = BatchEntry(0, MEMBER, Stream.MATERIAL, 0, 1, root([record_id(MEMBER, record)]), block.time)
-    chain = ChainFacts(
-        CHAIN_ID, council.deployment.genesis, council.deployment.directory, council.deployment.ledger
-    )
+    slots = [batch_slot(0), claim_slot(MEMBER, commitment), document_slot(MEMBER, 1, 1, made.DOC_TAG)]
+    proof = read_proof(council.gateway, ledger, slots, block=block.number)
     receipt = build_receipt(
-        chain=chain,
+        chain=ChainFacts(CHAIN_ID, council.deployment.genesis, council.deployment.directory, ledger),
+        finality="operator",
         opening=open_fields(fields, made.SALT_KEY, made.SHOWN),
         batch=[record],
         index=0,
         entry=entry,
-        block=BlockRef(block.number, block.hash, block.time),
-        status=StatusReading(
-            bytes(32), (DocumentSlot(MEMBER, 1, 1, made.DOC_TAG, bytes(32)),), block.number, block.time
-        ),
+        headers=[header_of(block, Engine.EMBEDDED)],
+        nodes=proof.nodes,
+        claim=proof.values[1],
+        documents=[DocumentSlot(MEMBER, 1, 1, made.DOC_TAG, proof.values[2])],
     )
     return bytes(commitment), dict(render_receipt(receipt))
 

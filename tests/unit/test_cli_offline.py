@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import socket
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,13 @@ import pytest
 
 from cli.main import run
 from tests.unit import receipt_factory as made
+from tests.unit import sealed_chain_factory as sealed
+from tests.unit import trust_factory as steps
 from tests.unit.cli_runner import CommandLine, Ended
 from verifier.receipts import StatusReading, render_receipt
+from verifier.trust import render_step, render_trust
 
+# What `chain deploy` writes: a chain without signers.
 TRUST = {
     "chainId": made.CHAIN.chain_id,
     "genesis": "0x" + made.CHAIN.genesis.hex(),
@@ -68,31 +73,91 @@ def checked(
     cli: CommandLine, receipt: dict[str, Any], *more: str, trust: dict[str, Any] | None = None
 ) -> Ended:
     (cli.work / "receipt.json").write_text(json.dumps(receipt))
-    (cli.work / "chain.json").write_text(json.dumps(TRUST if trust is None else trust))
-    return cli("receipt", "check", "receipt.json", "--trust", "chain.json", "-o", "json", *more)
+    (cli.work / "trust.json").write_text(json.dumps(render_trust(made.TRUST) if trust is None else trust))
+    return cli("verify", *more, "--offline", "--receipt", "receipt.json", "--trust", "trust.json", "-o", "json")
 
 
-def open_ended(reading: StatusReading | None = None) -> dict[str, Any]:
+def open_ended(reading: StatusReading | None = None, **how: Any) -> dict[str, Any]:
     """Give a receipt that does not expire."""
     fields = {**made.FIELDS, "expiresOn": None}
-    return dict(json.loads(json.dumps(render_receipt(made.receipt(fields, reading=reading)))))
+    return dict(json.loads(json.dumps(render_receipt(made.receipt(fields, reading=reading, **how)))))
 
 
-def test_an_untouched_receipt_is_not_called_proved_offline(cli: CommandLine, no_network: None) -> None:
+def test_sealed_receipt_is_valid_as_of_its_block_without_a_network(
+    cli: CommandLine, no_network: None
+) -> None:
     ended = checked(cli, open_ended())
-    assert ended.code == 11
     said = json.loads(ended.out)
-    assert said["result"] == "unproved"
-    assert said["notProvedOffline"] == ["batch_slot", "block_finality", "status_slots"]
-    assert [each["outcome"] for each in said["checks"]] == [
-        "pass",
-        "pass",
-        "pass",
-        "unproven",
-        "unproven",
-        "pass",
-    ]
-    assert "offline nobody can tell whether it was revoked" in ended.err
+    assert (ended.code, said["verdict"], said["status"]["asOfBlock"]) == (0, "valid", 130)
+    assert {each["outcome"] for each in said["checks"]} == {"pass"} and said["notProvedOffline"] == []
+    assert "as of block 130" in ended.err
+
+
+def test_receipt_check_says_the_same(cli: CommandLine, no_network: None) -> None:
+    first = checked(cli, open_ended())
+    ended = cli("receipt", "check", "receipt.json", "--trust", "trust.json", "-o", "json")
+    assert (ended.code, ended.out) == (first.code, first.out)
+
+
+def test_receipt_of_an_operators_chain_is_not_called_proved_offline(
+    cli: CommandLine, no_network: None
+) -> None:
+    ended = checked(cli, open_ended(finality="operator"), trust=TRUST)
+    said = json.loads(ended.out)
+    assert (ended.code, said["verdict"]) == (11, "unproven")
+    assert said["notProvedOffline"] == ["block_finality"] and "not proved offline" in ended.err
+
+
+@pytest.mark.parametrize(("seconds", "code", "verdict"), [(0, 0, "valid"), (1, 11, "stale")])
+def test_block_older_than_allowed_ends_with_11(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch, seconds: int, code: int, verdict: str
+) -> None:
+    now = datetime.fromtimestamp(made.AS_OF + 60 + seconds, UTC)
+    monkeypatch.setattr("cli.receiptfiles.now", lambda: now)
+    ended = checked(cli, open_ended(), "--max-age", "60")
+    assert (ended.code, json.loads(ended.out)["verdict"]) == (code, verdict)
+
+
+def test_receipt_sealed_by_too_few_ends_with_10(cli: CommandLine) -> None:
+    assert checked(cli, open_ended(sealers=sealed.KEYS[:3])).code == 10
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--offline"],
+        ["--offline", "--receipt", "receipt.json"],
+        ["a.pdf", "b.pdf", "--offline", "--receipt", "receipt.json", "--trust", "trust.json"],
+        ["--offline", "--receipt", "receipt.json", "--trust", "trust.json", "--type", "M1001"],
+        ["a.pdf", "--trust", "trust.json"],
+    ],
+)
+def test_offline_needs_a_receipt_and_a_trust_anchor_and_no_more(
+    cli: CommandLine, arguments: list[str]
+) -> None:
+    checked(cli, open_ended())
+    assert cli("verify", *arguments).code == 2
+
+
+def test_trust_advances_by_a_step_and_then_proves_what_the_new_signers_sealed(
+    cli: CommandLine, no_network: None
+) -> None:
+    later = open_ended(made.status(as_of_block=200), sealers=steps.NEW_KEYS[:4])
+    assert checked(cli, later).code == 10
+    (cli.work / "step.json").write_text(json.dumps(render_step(steps.step())))
+    assert cli("trust", "advance", "trust.json", "step.json", "--to", "newer.json").code == 0
+    newer = json.loads((cli.work / "newer.json").read_text())
+    for receipt in (later, open_ended()):
+        assert checked(cli, receipt, trust=newer).code == 0
+    shown = json.loads(cli("trust", "show", "newer.json", "-o", "json").out)
+    assert [each["fromBlock"] for each in shown["signerSets"]] == [0, 200]
+
+
+def test_step_that_proves_nothing_writes_no_anchor(cli: CommandLine) -> None:
+    checked(cli, open_ended())
+    (cli.work / "step.json").write_text(json.dumps(render_step(steps.step(sealers=sealed.KEYS[:3]))))
+    ended = cli("trust", "advance", "trust.json", "step.json", "--to", "newer.json")
+    assert ended.code == 10 and not (cli.work / "newer.json").exists()
 
 
 @pytest.mark.parametrize("place", ["record", "opening", "inclusion", "entry"])
@@ -110,7 +175,7 @@ def test_an_altered_receipt_ends_with_10(cli: CommandLine, place: str) -> None:
 
 
 def test_a_receipt_of_another_chain_ends_with_10(cli: CommandLine) -> None:
-    assert checked(cli, open_ended(), trust={**TRUST, "chainId": 1}).code == 10
+    assert checked(cli, open_ended(), trust={**render_trust(made.TRUST), "chainId": 1}).code == 10
 
 
 def test_a_revoked_or_expired_receipt_ends_with_12(cli: CommandLine) -> None:
@@ -125,7 +190,7 @@ def test_a_revoked_or_expired_receipt_ends_with_12(cli: CommandLine) -> None:
 
 def test_the_wrong_file_ends_with_10(cli: CommandLine) -> None:
     (cli.work / "a.pdf").write_bytes(b"another document")
-    ended = checked(cli, open_ended(), "--file", "a.pdf")
+    ended = checked(cli, open_ended(), "a.pdf")
     assert ended.code == 10 and json.loads(ended.out)["checks"][-1]["detail"] == "other_bytes"
 
 
@@ -137,7 +202,7 @@ def test_a_receipt_needs_a_chain_to_trust(cli: CommandLine) -> None:
 
 def test_the_answer_of_chain_status_is_a_trust_file(cli: CommandLine) -> None:
     status = {**{k: v for k, v in TRUST.items() if k != "ledger"}, "contracts": {"ledger": TRUST["ledger"]}}
-    assert checked(cli, open_ended(), trust={**status, "head": {"number": 3}}).code == 11
+    assert checked(cli, open_ended(finality="operator"), trust={**status, "head": {"number": 3}}).code == 11
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,4 @@
+"""A chain of several signers: the folder its operators start from, its program, and a whole one for trials.
+
+Must not import `node`.
+"""
