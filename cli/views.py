@@ -310,6 +310,14 @@ VIEWS: dict[str, View] = {
         ),
         "directory",
     ),
+    "signer": View(
+        (
+            Column("name", "signer", "签名节点"),
+            Column("address", "address", "地址"),
+            Column("rpc", "RPC", "RPC 地址"),
+        ),
+        "address",
+    ),
     "council_act": View(
         (
             Column("act", "act", "动作"),

@@ -11,15 +11,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from anchor.errors import ChainMismatch, ChainUnavailable, DeltasealError
+from anchor.errors import ChainMismatch, ChainUnavailable, DeltasealError, EngineMissing
 from node.config import load_config
-from node.errors import ConfigInvalid, KeyFolderError, StoreError, StoreForeign, StoreLocked
+from node.errors import ConfigInvalid, KeyFolderError, StoreError, StoreLocked
 from node.runtime import InitRequest, initialise, serve
 
 EXIT_INVALID = 6
 EXIT_UNAVAILABLE = 8
 _UNAVAILABLE = (StoreLocked, ChainUnavailable)
-_INVALID = (ConfigInvalid, KeyFolderError, StoreForeign, ChainMismatch, StoreError)
+_INVALID = (ConfigInvalid, KeyFolderError, ChainMismatch, EngineMissing, StoreError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -229,6 +229,11 @@ def open_node(config: NodeConfig) -> Node:
     signer = load_keystore(keys.keystore_path, passphrase)
     store = LevelStore.open(config.data_dir / "store", seal=RowSeal(keys.store_key()))
     try:
+        if not (config.data_dir / "index").exists():
+            # A projection of the chain: deleting it is how an operator has it built anew.
+            node_id = rows.SETTING.get(store, "node_id")
+            name = node_id.value.decode() if node_id else ""
+            LevelStore.create(config.data_dir / "index", node_id=name, seal=None, chain=False).close()
         index_store = LevelStore.open(
             config.data_dir / "index", seal=None, cache_bytes=INDEX_CACHE_BYTES, chain=False
         )

@@ -92,7 +92,7 @@ def read_proof(gateway: Gateway, address: bytes, slots: Sequence[bytes], *, bloc
         nodes = tuple(dict.fromkeys(_octets(node) for part in parts for node in part))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise _malformed("eth_getProof did not answer with a proof") from error
-    if len(values) != len(slots) or len(nodes) > MAX_PROOF_NODES:
+    if len(values) != len(slots) or any(len(each) > 32 for each in values) or len(nodes) > MAX_PROOF_NODES:
         raise _malformed("eth_getProof did not answer with a proof of each slot")
     # Clients answer the proof of an empty trie with its root, the RLP of nothing: no reader needs it.
     return StateProof(tuple(node for node in nodes if node != b"\x80"), values)

@@ -58,7 +58,9 @@ def _engine(name: str) -> Engine:
 
 def _addresses(text: str) -> list[bytes]:
     parts = [part.strip() for part in text.split(",")]
-    if not all(_ADDRESS.fullmatch(part) for part in parts) or len({part.lower() for part in parts}) < len(parts):
+    if not all(_ADDRESS.fullmatch(part) for part in parts) or len({part.lower() for part in parts}) < len(
+        parts
+    ):
         raise ArgumentInvalid(
             "the signers are no list of addresses, each named once",
             hint="0x and 40 hex digits, separated by commas",

@@ -23,17 +23,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.demo.errors import DemoPartFailed
+from cli.errors import ArgumentInvalid
 from cli.exitcodes import ExitCode
 from cli.output import Output
 from cli.session import Session, command
 
 if TYPE_CHECKING:
+    from cli.demo.build import ChainStarter
     from cli.demo.folder import FolderReport
     from cli.demo.network import Network
     from cli.demo.scenes import Line
 
 _SHANGHAI = timezone(timedelta(hours=8))
 _TICK_S = 10.0
+ENGINES = ("embedded", "clique")
 
 KeepFlag = Annotated[bool, typer.Option("--keep", help="Leave all running until Ctrl-C or SIGTERM.")]
 JsonFlag = Annotated[
@@ -61,7 +64,13 @@ SeedFlag = Annotated[int, typer.Option("--seed", min=0, help="Seed of the papers
 PortFlag = Annotated[
     int | None,
     typer.Option(
-        "--port-base", min=1024, max=65_000, help="First of four ports; free ones are taken otherwise."
+        "--port-base", min=1024, max=65_000, help="First port of four (of 13 with clique); else free ones."
+    ),
+]
+EngineFlag = Annotated[
+    str,
+    typer.Option(
+        "--engine", metavar="NAME", help="embedded, or clique: five go-ethereum signers on this machine."
     ),
 ]
 ParallelFlag = Annotated[int, typer.Option("--parallel", min=1, max=32, help="Files at once, for --files.")]
@@ -82,6 +91,7 @@ class Plan:
     seed: int
     port_base: int | None
     parallel: int
+    engine: str
 
 
 def register(app: typer.Typer) -> None:
@@ -89,7 +99,12 @@ def register(app: typer.Typer) -> None:
     command(
         app,
         "demo",
-        examples=("demo", "demo --files ~/Documents", "demo --keep --json --dir /tmp/deltaseal-demo"),
+        examples=(
+            "demo",
+            "demo --files ~/Documents",
+            "demo --keep --json --dir /tmp/deltaseal-demo",
+            "demo --engine clique",
+        ),
         exits=(ExitCode.NOT_FOUND, ExitCode.CONFLICT, ExitCode.PARTIAL, ExitCode.UNAVAILABLE),
     )(demo)
 
@@ -105,13 +120,16 @@ def demo(
     seed: SeedFlag = 20230314,
     port_base: PortFlag = None,
     parallel: ParallelFlag = 8,
+    engine: EngineFlag = "embedded",
 ) -> int:
     """Start a chain and three districts' nodes, play the main job on them and show what came of it.
 
     Exits with 7 when a line is not as it should be; `--keep` stays until it is stopped.
     """
+    if engine not in ENGINES:
+        raise ArgumentInvalid("there is no such engine", hint=" or ".join(ENGINES), place="--engine")
     played = scenes if scenes is not None else files is None and not (keep and json_)
-    plan = Plan(keep, json_, files, played, seed, port_base, parallel)
+    plan = Plan(keep, json_, files, played, seed, port_base, parallel, engine)
     with _terminable(), _data_folder(dir_, session.out) as folder:
         code = _run(plan, folder.path, session.out)
         folder.kept = folder.kept or code is not ExitCode.OK
@@ -124,7 +142,9 @@ def _run(plan: Plan, folder: Path, out: Output) -> ExitCode:
 
     started, kept = time.monotonic(), False
     try:
-        with open_network(folder, say=out.note, port_base=plan.port_base) as network:
+        with open_network(
+            folder, say=out.note, port_base=plan.port_base, start_chain=_starter(plan.engine)
+        ) as network:
             lines, report = _play(plan, network, out)
             _show(plan, lines, report, network, elapsed_s=time.monotonic() - started)
             passed = everything_passed(lines, report)
@@ -140,6 +160,14 @@ def _run(plan: Plan, folder: Path, out: Output) -> ExitCode:
         if not kept:
             raise KeyboardInterrupt from None
     return ExitCode.OK if passed else ExitCode.PARTIAL
+
+
+def _starter(engine: str) -> ChainStarter | None:
+    if engine == "embedded":
+        return None
+    from cli.consortium.network import CliqueStarter
+
+    return CliqueStarter()
 
 
 def _play(plan: Plan, network: Network, out: Output) -> tuple[list[Line], FolderReport | None]:

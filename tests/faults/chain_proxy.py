@@ -67,7 +67,9 @@ class ChainProxy:
         calls: list[Call] = asked if isinstance(asked, list) else [asked]
         before, after = _LIES[mode]
         for call in calls:
+            wanted = json.dumps(call)
             before(self, call)
+            self.met += json.dumps(call) != wanted
         status, content = self.forward(json.dumps(asked).encode())
         if status != 200:
             return status, content
