@@ -451,10 +451,7 @@ class Outbox:
 
         All batches below the mark `seen` are ours and final, or were searched for records that wait here.
         """
-        rows = [row for row in self._store.flights.values() if row.kind is TxKind.APPEND]
-        if any(row.state is TxState.REVERTED for row in rows):
-            return None  # What is built on it reverts too; wait until it is final.
-        live = [row.seq for row in rows]
+        live = [row.seq for row in self._store.flights.values() if row.kind is TxKind.APPEND]
         (seen,) = self._store.mark("seen", 1)
         if live:
             # A hole below them is a batch of which we do not know what became of it; wait for the others to settle.

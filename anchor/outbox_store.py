@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from anchor.errors import OutboxCorrupt
+from anchor.failpoints import reach
 from anchor.keyvalue import Delete, KeyValue, Put
 from anchor.outbox_rows import (
     ADOPTED,
@@ -233,7 +234,9 @@ class OutboxStore:
             ops.append(Put(operation_key(item.operation_id), packed))
             ops.append(Delete(number_key(QUEUE, item.order)))
         ops.append(Put(mark_key("orders"), encode_numbers([self._orders_used])))
+        reach("outbox.pack", "before")
         self._kv.write(ops, sync=True)
+        reach("outbox.pack", "after")
         with self._lock:
             self.queued = max(0, self.queued - len(group))
         self._track(row)
@@ -253,7 +256,9 @@ class OutboxStore:
     def move(self, row: TxRow, state: TxState, *, block: tuple[int, bytes] | None = None) -> TxRow:
         """Move a transaction to another state. Not synced: the chain tells it again. Raises OutboxCorrupt."""
         moved = _moved(row, state, block)
+        reach("outbox.move", "before")
         self._kv.write([Put(number_key(TRANSACTIONS, row.nonce), encode_tx_row(moved))], sync=False)
+        reach("outbox.move", "after")
         self._track(moved)
         return moved
 

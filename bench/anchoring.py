@@ -9,7 +9,16 @@ from pathlib import Path
 from anchor.chain.finality import finality_for
 from anchor.outbox import AppendOperation, Outbox
 from anchor.records import Stream
-from bench.chains import DEADLINE_S, WINDOW, BareChain, ChainStuck, RawSender, bare_chain, bench_keys, random_records
+from bench.chains import (
+    DEADLINE_S,
+    WINDOW,
+    BareChain,
+    ChainStuck,
+    RawSender,
+    bare_chain,
+    bench_keys,
+    random_records,
+)
 from bench.figures import Figure, alternate, compare
 from bench.runner import run
 from bench.stage import Bench

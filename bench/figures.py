@@ -9,7 +9,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
-PACKAGES = ("fastapi", "uvicorn", "uvloop", "msgspec", "plyvel", "cryptography", "coincurve", "orjson", "httpx")
+PACKAGES = (
+    "fastapi",
+    "uvicorn",
+    "uvloop",
+    "msgspec",
+    "plyvel",
+    "cryptography",
+    "coincurve",
+    "orjson",
+    "httpx",
+)
 HEADINGS = ("stage", "n", "product", "peer or floor, same run", "ratio", "goal", "")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from anchor.chain.contracts import encode_call
 from anchor.records import RECORD_BYTES, Stream
@@ -11,7 +12,6 @@ from bench.figures import Figure, compare
 from bench.runner import run
 from bench.stage import Bench
 from contracts import __file__ as contracts_file
-from pathlib import Path
 
 # Ethereum yellow paper, appendix G; EIP-2028.
 TRANSACTION, ZERO_BYTE, OTHER_BYTE = 21_000, 4, 16

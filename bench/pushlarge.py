@@ -7,8 +7,10 @@ import os
 import secrets
 import shutil
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import plyvel
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -21,7 +23,6 @@ from cli.arguments import digest_of
 ROUNDS = 3
 MIB = 1 << 20
 BATCH_CHUNKS = 2
-_DIGEST_BYTES = 64
 
 
 def write_file(path: Path, size_mib: int) -> None:
@@ -38,10 +39,10 @@ def store_alone(source: Path, folder: Path) -> float:
     started = time.perf_counter()
     database = plyvel.DB(str(folder), create_if_missing=True, compression=None)
     with source.open("rb", buffering=0) as file, ThreadPoolExecutor(1) as hasher:
-        number, waiting = 0, hasher.submit(lambda: None)
+        number, waiting = 0, hasher.submit(_digest, digest, [])
         while pieces := [piece for _ in range(BATCH_CHUNKS) if (piece := file.read(MIB))]:
             waiting.result()
-            waiting = hasher.submit(lambda parts: [digest.update(part) for part in parts] and None, pieces)
+            waiting = hasher.submit(_digest, digest, pieces)
             with database.write_batch(sync=True) as batch:
                 for piece in pieces:
                     batch.put(b"%016x" % number, cipher.encrypt(number.to_bytes(12, "big"), piece, None))
@@ -51,6 +52,11 @@ def store_alone(source: Path, folder: Path) -> float:
     database.close()
     shutil.rmtree(folder)
     return seconds
+
+
+def _digest(digest: Any, pieces: Sequence[bytes]) -> None:
+    for piece in pieces:
+        digest.update(piece)
 
 
 def push_once(stage: Stage, path: Path) -> float:

@@ -28,7 +28,20 @@ from verifier.catalog import KIND_NUMBERS
 
 BULK_MEMBER = 90
 WIDE_MATTER = "990199900100"
-TYPES = ("M1001", "M1002", "M1003", "M1004", "M1005", "M1006", "M2001", "M2002", "M3001", "M3002", "M5001", "M5002")
+TYPES = (
+    "M1001",
+    "M1002",
+    "M1003",
+    "M1004",
+    "M1005",
+    "M1006",
+    "M2001",
+    "M2002",
+    "M3001",
+    "M3002",
+    "M5001",
+    "M5002",
+)
 PERSON = people.PEOPLE[0]
 
 

@@ -59,7 +59,7 @@ def _prove(gateway: Gateway, anchor: TrustAnchor, named: NamedSet, head: int) ->
     last = min(head, block + MAX_HEADERS - 1)
     headers = read_headers(gateway, range(block, last + 1), anchor.engine)
     verify_linked(headers, anchor.engine)
-    shown = shortest_final(headers, anchor.signers_at(block), anchor.engine)
+    shown = shortest_final(headers, anchor.signers_at, anchor.engine)
     if shown is None:
         raise InputInvalid(
             "the block that names the new signers is not final under the anchor's",

@@ -1,4 +1,4 @@
-"""`python -m node init|serve|key`: the programs of a node that the `deltaseal` command starts.
+"""`python -m node init|serve|store`: the programs of a node that the `deltaseal` command starts.
 
 Results are one JSON line on stdout; messages and logs go to stderr. Exit codes: docs/reference/cli.md.
 """
@@ -15,6 +15,7 @@ from anchor.errors import ChainMismatch, ChainUnavailable, DeltasealError, Engin
 from node.config import load_config
 from node.errors import ConfigInvalid, KeyFolderError, StoreError, StoreLocked
 from node.runtime import InitRequest, initialise, serve
+from node.storeprogram import add_store_commands
 
 EXIT_INVALID = 6
 EXIT_UNAVAILABLE = 8
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--port", type=int)
     run.add_argument("--embedded-chain", action="store_true")
     run.set_defaults(run=_serve)
+    add_store_commands(commands)
     return parser
 
 

@@ -15,6 +15,7 @@ from anchor.errors import DeltasealError
 from node.context import Node
 from node.http.logs import make_logger, places_of
 from node.services import audits, confirming, pending, sweeps
+from verifier.follower import FollowProgress
 
 LOG = make_logger()
 IDLE_S = 0.1
@@ -82,7 +83,7 @@ def follow_once(node: Node) -> bool:
     node.chain.behind = progress.behind
     node.chain.head_number = progress.head_number
     node.chain.head_time = progress.head_time
-    problem = progress.problem or _head_age_problem(node)
+    problem = progress.problem or _head_age_problem(node) or _final_age_problem(node, progress)
     if node.chain.problem and not problem:
         LOG.info("chain_followed", head=progress.head_number)
     node.chain.problem = problem
@@ -96,6 +97,14 @@ def follow_once(node: Node) -> bool:
 def _head_age_problem(node: Node) -> str | None:
     # A frozen chain answers and never advances; only the age of its head tells.
     return "chain_stalled" if node.clock() - node.chain.head_time > node.config.head_age_limit_s else None
+
+
+def _final_age_problem(node: Node, progress: FollowProgress) -> str | None:
+    # Too few signers for a quorum still make blocks. Behind the head our own final block says nothing about theirs.
+    if progress.behind or progress.final is None:
+        return None
+    late = progress.head_time - progress.final.time > node.config.head_age_limit_s
+    return "chain_not_final" if late else None
 
 
 def _find_member(node: Node) -> None:

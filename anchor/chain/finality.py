@@ -101,7 +101,8 @@ class CrashFinality:
             if block.number == 0:
                 return None  # Nobody seals the genesis block; it needs no finality.
             signers = signers_of(sets, block.number)
-            found.add(self._sealer_of(block))
+            if (sealer := self._sealer_of(block)) in signers:
+                found.add(sealer)  # One that was no signer at this height counts for nothing below either.
             if len(found & signers) >= crash_quorum(len(signers)):
                 return FinalPoint(block.number, block.hash, block.time, self.label)
         return None

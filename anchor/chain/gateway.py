@@ -17,6 +17,7 @@ import orjson
 from anchor.chain.errors import CallReverted
 from anchor.chain.wire import Wire
 from anchor.errors import AnchorError, ChainAnswerMalformed, ChainUnavailable, TransactionRefused
+from anchor.failpoints import reach
 
 BlockName: TypeAlias = int | bytes | Literal["latest", "pending", "finalized", "earliest"]
 
@@ -159,6 +160,7 @@ class Gateway:
         """Send a raw transaction once. Raises TransactionRefused when the chain will never take it."""
         body = _request(1, "eth_sendRawTransaction", (_hex(raw),))
         answer = _open_answer(self._wire.post(body, repeatable=False), 1)
+        reach("chain.send", "after")
         if "error" in answer:
             return _classify_refusal(answer["error"])
         _bytes(answer.get("result"), 32)

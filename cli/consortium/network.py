@@ -26,6 +26,8 @@ from cli.demo.network import Sealer, StartedChain
 from cli.demo.parts import Part
 
 SIGNERS = 5
+# Thirty blocks that did not come, or did not become final.
+HEAD_AGE_LIMIT_S = 60
 _FIX = "look at the signer's log; `python -m cli.consortium.geth` says whether the program is right"
 _MAX_ANSWER_BYTES = 1 << 20
 
@@ -172,10 +174,15 @@ class CliqueStarter:
     """Starts a Clique chain; `group` is there once it has been called."""
 
     def __init__(
-        self, *, signers: int = SIGNERS, chain_id: int = CHAIN_ID, program: Path | None = None
+        self,
+        *,
+        signers: int = SIGNERS,
+        chain_id: int = CHAIN_ID,
+        program: Path | None = None,
+        head_age_limit_s: int = HEAD_AGE_LIMIT_S,
     ) -> None:
         """Plan a chain of `signers`. Raises EngineMissing when there is no geth 1.13."""
-        self.port_count = 2 * signers
+        self.port_count, self._head_age_limit_s = 2 * signers, head_age_limit_s
         self._chain_id, self._program = chain_id, program or find_geth()
         self.group = SignerGroup(())
 
@@ -193,7 +200,9 @@ class CliqueStarter:
         self.group.wait_line()
         self.group.wait_blocks(2)
         sealers = [Sealer(each.address, each.rpc, each.part) for each in self.group.signers]
-        return StartedChain(self.group, Engine.CLIQUE, [each.rpc for each in self.group.signers], sealers)
+        settings: dict[str, str | int] = {"engine": "clique", "head_age_limit_s": self._head_age_limit_s}
+        rpcs = [each.rpc for each in self.group.signers]
+        return StartedChain(self.group, Engine.CLIQUE, rpcs, sealers, settings)
 
 
 @contextmanager

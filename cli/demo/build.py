@@ -10,6 +10,7 @@ Must not import `node`: a node is a process that is started by its command and s
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import secrets
 import socket
@@ -224,16 +225,15 @@ def _make_nodes(
             (member, home, port, run_once(f"init-{member.key.lower()}", argv, logs=logs, fix=_NODE_FIX))
         )
     made = tuple(_made(member, home, port, part.wait_end()) for member, home, port, part in units)
-    if chain.engine is not Engine.EMBEDDED:
-        for unit in made:
-            _name_engine(unit.folder, chain.engine)
+    for unit in made:
+        _add_settings(unit.folder, chain.settings)
     return made
 
 
-def _name_engine(home: Path, engine: Engine) -> None:
-    """Set how the node's chain agrees, as its operator does: by a line in its settings."""
-    with (home / "deltaseal.toml").open("a", encoding="utf-8") as settings:
-        settings.write(f'engine = "{engine.value}"\n')
+def _add_settings(home: Path, settings: Mapping[str, str | int]) -> None:
+    """Add lines to a node's settings, as its operator does with an editor."""
+    with (home / "deltaseal.toml").open("a", encoding="utf-8") as target:
+        target.writelines(f"{name} = {json.dumps(value)}\n" for name, value in settings.items())
 
 
 def _init_argv(member: people.Member, home: Path, rpc: str, deployment: Deployment, port: int) -> list[str]:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -68,12 +68,16 @@ class Sealer:
 
 @dataclass(frozen=True, slots=True)
 class StartedChain:
-    """A chain that answers. `rpcs` are shared out among the nodes in turn, so that each follows its own client."""
+    """A chain that answers. `rpcs` are shared out among the nodes in turn, so that each follows its own client.
+
+    `settings` are lines for every node's `deltaseal.toml`.
+    """
 
     part: ChainPart
     engine: Engine
     rpcs: Sequence[str]
     sealers: Sequence[Sealer] = ()
+    settings: Mapping[str, str | int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

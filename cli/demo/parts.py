@@ -201,6 +201,6 @@ _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 def _die_with_parent() -> None:
     """Ask Linux for SIGTERM when the thread that started this process ends: no orphan keeps a port."""
     if _LIBC is not None:
-        pass
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() == 1:  # The parent died before the call above could count.
             os._exit(1)

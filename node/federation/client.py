@@ -18,6 +18,7 @@ from anchor.commitments import Commitment, opening_from_json, verify_opening
 from anchor.digests import DigestStream
 from anchor.envelopes import RecipientKey, open_
 from anchor.errors import AnchorError, ValueNotCanonical
+from anchor.failpoints import reach
 from node.context import Node
 from node.errors import PeerUnavailable, ReleaseBroken, ReleaseRefused
 from node.federation.messages import (
@@ -139,6 +140,7 @@ def _read_frames(
         size += len(piece)
         stream.update(piece)
         into.write(piece)
+        reach("release.piece", "after")
     reader.close()
     if into is not None:
         digests = stream.finish()

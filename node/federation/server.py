@@ -18,6 +18,7 @@ from ulid import ULID
 
 from anchor.commitments import Commitment, open_fields, opening_to_json
 from anchor.envelopes import seal
+from anchor.failpoints import reach
 from anchor.keyvalue import Put
 from node.context import CHINA, Node
 from node.errors import ReleaseReplayed, ReleaseUnauthorised
@@ -124,6 +125,7 @@ def _authenticate(node: Node, signed: SignedRequest) -> None:
             request.requester, bytes.fromhex(request.nonce), request.expires_at + 2 * CLOCK_SLACK_S
         )
         node.store.write([rows.NONCE.put(used)], sync=True)
+        reach("release.nonce", "after")
 
 
 def _rule(node: Node, request: ReleaseRequest) -> Ruling:
@@ -217,6 +219,7 @@ def _keep_evidence(node: Node, signed: SignedRequest, ruling: Ruling, request_id
 
 def _stream(node: Node, request: ReleaseRequest, ruling: Ruling, head: bytes, key: bytes) -> Iterator[bytes]:
     yield HEAD.pack(len(head)) + head
+    reach("release.head", "after")
     if ruling.version is None:
         return
     held = custody.unlock(node, ruling.version)

@@ -7,7 +7,7 @@ the store's engine. Spec page: docs/reference/http-conventions.md.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -15,9 +15,11 @@ from typing import Any, TypeVar
 import msgspec
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
 
 from node.http.auth import ApiKeys, Authenticator
@@ -93,12 +95,87 @@ class Frame:
         return decode_cursor(self.cursor_key, cursor, scope=cursor_scope(route, **filters))
 
 
+@dataclass(frozen=True, slots=True)
+class HotRoute:
+    """A route that is served without the router; metrics and log find its template as `path_format`."""
+
+    path_format: str
+    guard: Callable[[Request], Awaitable[object]]
+    endpoint: Callable[[Request, Any], Awaitable[Response]]
+
+
+class HotRoutes:
+    """The innermost part of the frame: marked routes are answered here, all others by the framework.
+
+    Matching, dependencies and exit stacks cost several times what a verdict does. Errors of a hot route are
+    answered by the envelope, with the same problems.
+    """
+
+    def __init__(self, routes: Mapping[tuple[str, str], HotRoute]) -> None:
+        self.routes = routes
+        self.others: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request inside of the frame."""
+        route = self.routes.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
+        if route is None:
+            assert self.others is not None  # noqa: S101 - the framework's stack is built before it calls
+            await self.others(scope, receive, send)
+            return
+        scope["route"] = route
+        request = Request(scope, receive)
+        response = await route.endpoint(request, await route.guard(request))
+        await response(scope, receive, send)
+
+
+class _App(FastAPI):
+    """The app; requests of hot routes enter the frame at once."""
+
+    hot: Mapping[tuple[str, str], HotRoute]
+    frame_entry: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (scope["method"], scope["path"]) in self.hot:
+            scope["app"] = self
+            await self.frame_entry(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Awaitable[Response]])
+
+
+def hot(guard: Callable[[Request], Awaitable[object]]) -> Callable[[Endpoint], Endpoint]:
+    """Mark an endpoint `(request, caller)` without path parameters as hot; `guard` returns its caller."""
+
+    def mark(endpoint: Endpoint) -> Endpoint:
+        endpoint.hot_guard = guard  # type: ignore[attr-defined]
+        return endpoint
+
+    return mark
+
+
+def _find_hot(routers: Sequence[APIRouter]) -> Iterator[tuple[tuple[str, str], HotRoute]]:
+    for route in (route for router in routers for route in router.routes if isinstance(route, APIRoute)):
+        guard = getattr(route.endpoint, "hot_guard", None)
+        for method in route.methods if guard is not None else ():
+            yield (method, route.path), HotRoute(route.path_format, guard, route.endpoint)
+
+
 def create_app(
     parts: FrameParts, routers: Sequence[APIRouter], *, node: object = None, lifespan: Lifespan | None = None
 ) -> FastAPI:
     """Return the app that serves `routers`; routes find `node` at `request.app.state.node`."""
     frame = _make_frame(parts)
-    app = FastAPI(
+    hot_routes = HotRoutes(dict(_find_hot(routers)))
+    admission = AdmissionMiddleware(hot_routes, limits=frame.limits)
+    envelope = EnvelopeMiddleware(admission, metrics=frame.metrics, logger=frame.logger)
+
+    def wrap(others: ASGIApp) -> ASGIApp:
+        hot_routes.others = others
+        return envelope
+
+    app = _App(
         title="Deltaseal",
         version=parts.version,
         docs_url=None,
@@ -107,11 +184,9 @@ def create_app(
         lifespan=lifespan,
         # A redirect would repeat the path, and with it whatever a caller put there.
         redirect_slashes=False,
-        middleware=[
-            Middleware(EnvelopeMiddleware, metrics=frame.metrics, logger=frame.logger),
-            Middleware(AdmissionMiddleware, limits=frame.limits),
-        ],
+        middleware=[Middleware(wrap)],
     )
+    app.hot, app.frame_entry = hot_routes.routes, envelope
     app.state.frame, app.state.node = frame, node
     install_handlers(app)
     app.include_router(_metrics_router())

@@ -7,7 +7,7 @@ between leaves neither. Spec page: docs/reference/http-conventions.md "Idempoten
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -133,3 +133,9 @@ async def wait_indexed(node: Node, known: Callable[[], bool]) -> None:
     deadline = asyncio.get_running_loop().time() + node.config.pending_wait_s
     while not known() and asyncio.get_running_loop().time() < deadline:
         await asyncio.sleep(POLL_S)
+
+
+async def in_threads(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield what a blocking iterator yields, each piece made in a thread."""
+    while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+        yield piece

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from ulid import ULID
 
 from anchor.digests import Digests, DigestStream, sm3_default
+from anchor.failpoints import reach
 from anchor.keyvalue import Delete, Put
 from node.context import Node
 from node.store.blobs import BlobWriter
@@ -82,3 +83,4 @@ async def _pump(chunks: AsyncIterator[bytes], stream: DigestStream, writer: Blob
 def _take(stream: DigestStream, writer: BlobWriter, piece: bytes) -> None:
     stream.update(piece)
     writer.write(piece)
+    reach("intake", "piece")

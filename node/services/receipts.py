@@ -166,7 +166,7 @@ def _final_headers(node: Node, final: FinalPoint) -> Sequence[Header]:
     last = min(node.gateway.head().number, final.number + MAX_HEADERS - 1)
     headers = read_headers(node.gateway, range(final.number, last + 1), trust.engine)
     verify_linked(headers, trust.engine)
-    shown = shortest_final(headers, trust.signers_at(final.number), trust.engine)
+    shown = shortest_final(headers, trust.signers_at, trust.engine)
     return _require_same(shown or (), final, node, trust.engine)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from anchor.failpoints import reach
 from anchor.keyvalue import Delete, Put
 from node.context import Node
 
@@ -38,6 +39,7 @@ def record(
 
     A crash leaves both or neither.
     """
+    reach(action, "before")
     node.audit.append(
         ops,
         time=node.clock(),
@@ -48,3 +50,4 @@ def record(
         reason=reason,
         request_id=actor.request_id,
     )
+    reach(action, "after")

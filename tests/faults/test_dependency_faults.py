@@ -118,6 +118,13 @@ def stand(network: Network) -> Iterator[Stand]:
     set_chain(network, "QP", network.rpc)
 
 
+@pytest.fixture(autouse=True)
+def healed(stand: Stand) -> Iterator[None]:
+    """End a fault that a failed test left: each test fails for its own reason only."""
+    yield
+    stand.proxy.heal()
+
+
 def lay_out_documents(stand: Stand) -> None:
     pd, documents = stand.pd, stand.documents
     documents["valid"], _ = stand.push(pd)

@@ -12,14 +12,25 @@ import pytest
 
 from anchor.chain.contracts import (
     CONTRACT_NAMES,
+    creation_code,
     decode_event,
     decode_result,
     encode_call,
     gas_for,
     gas_for_append,
+    gas_for_creation,
     parse_batch_appended,
 )
-from anchor.chain.deploy import CouncilActs, Deployment, Role, deploy, encode_name, resolve, wait_mined
+from anchor.chain.deploy import (
+    CouncilActs,
+    Deployment,
+    Role,
+    contract_address,
+    deploy,
+    encode_name,
+    resolve,
+    wait_mined,
+)
 from anchor.chain.gateway import Gateway, Receipt
 from anchor.entries import batch_hash
 from anchor.envelopes import RecipientKey, epoch_info, open_
@@ -45,13 +56,15 @@ def view(chain: RunningChain, contract: str, function: str, *arguments: object) 
 def act(chain: RunningChain, signer: Signer, contract: str, function: str, *arguments: object) -> Receipt:
     """Send a call as `signer` with the gas limit that `gas_for` gives, and wait."""
     calldata = encode_call(contract, function, *arguments)
-    signed = signer.sign_transaction(
-        chain_id=310000,
-        nonce=chain.gateway.nonce(signer.address),
-        to=chain.deployment.address_of(contract),
-        calldata=calldata,
-        gas=gas_for(contract, function, calldata),
+    return mined(
+        chain, signer, chain.deployment.address_of(contract), calldata, gas_for(contract, function, calldata)
     )
+
+
+def mined(chain: RunningChain, signer: Signer, to: bytes | None, calldata: bytes, gas: int) -> Receipt:
+    """Send a transaction and wait."""
+    nonce = chain.gateway.nonce(signer.address)
+    signed = signer.sign_transaction(chain_id=310000, nonce=nonce, to=to, calldata=calldata, gas=gas)
     chain.gateway.send_raw(signed.raw)
     return wait_mined(chain.gateway, signed)
 
@@ -97,22 +110,24 @@ def test_another_chain_is_refused(chain: RunningChain, wrong: object) -> None:
         resolve(chain.gateway, directory, chain_id=chain_id, genesis=genesis)
 
 
-@pytest.mark.parametrize("name", ["members", "authority"])
-def test_directory_that_mixes_deployments_is_refused(chain: RunningChain, name: str) -> None:
-    council, other = Signer.generate(), chain.deployment
-    mixed = deploy(chain.gateway, council)
-    calldata = encode_call("Directory", "set", encode_name(name), 2, other.address_of(name.capitalize()))
-    signed = council.sign_transaction(
-        chain_id=310000,
-        nonce=chain.gateway.nonce(council.address),
-        to=mixed.directory,
-        calldata=calldata,
-        gas=200_000,
-    )
-    chain.gateway.send_raw(signed.raw)
-    assert wait_mined(chain.gateway, signed).succeeded
+def test_directory_that_mixes_deployments_is_refused(chain: RunningChain) -> None:
+    council = Signer.generate()
+    mixed = replace(chain, deployment=deploy(chain.gateway, council))
+    name = encode_name("authority")
+    assert act(mixed, council, "Directory", "set", name, 2, chain.deployment.authority).succeeded
     with pytest.raises(ChainMismatch):
-        resolve(chain.gateway, mixed.directory, chain_id=310000, genesis=None)
+        resolve(chain.gateway, mixed.deployment.directory, chain_id=310000, genesis=None)
+
+
+def test_directory_that_names_other_members_is_refused(chain: RunningChain) -> None:
+    council = Signer.generate()
+    mixed = replace(chain, deployment=deploy(chain.gateway, council))
+    code = creation_code("Members", mixed.deployment.authority)
+    other = contract_address(council.address, chain.gateway.nonce(council.address))
+    assert mined(chain, council, None, code, gas_for_creation(code)).contract == other
+    assert act(mixed, council, "Directory", "set", encode_name("members"), 2, other).succeeded
+    with pytest.raises(ChainMismatch):
+        resolve(chain.gateway, mixed.deployment.directory, chain_id=310000, genesis=None)
 
 
 def test_unreachable_chain_is_not_a_wrong_chain(tmp_path: Path) -> None:
@@ -175,9 +190,7 @@ def test_many_envelopes_take_several_transactions(chain: RunningChain) -> None:
     signers = [Signer.generate() for _ in range(66)]
     for number, signer in enumerate(signers, start=100):
         chain.acts.admit_member(number, profile_of(signer))
-    receipts = chain.acts.publish_epoch(
-        6, 0, bytes(range(32)), dict.fromkeys(range(100, 166), public)
-    )
+    receipts = chain.acts.publish_epoch(6, 0, bytes(range(32)), dict.fromkeys(range(100, 166), public))
     assert [receipt.succeeded for receipt in receipts] == [True, True]
 
 

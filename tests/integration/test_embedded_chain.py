@@ -125,7 +125,7 @@ def test_stop_mines_what_was_accepted(start: Start) -> None:
 
 
 def test_killed_engine_comes_back_from_the_journal_by_itself(start: Start) -> None:
-    chain = start()
+    chain = start(idle_s=3600.0)
     for nonce in range(4):
         send(chain, KEYS[0], nonce)
     until(lambda: nonce_of(chain, KEYS[0]) == 4)
@@ -155,8 +155,10 @@ def test_engine_changed_behind_our_back_is_put_right(start: Start) -> None:
     until(lambda: chain.health().problem == "engine_failed" or chain.health().height > len(before) - 1)
     until(lambda: chain.health().state == "running" and chain.health().problem is None)
     assert hashes(chain)[: len(before)] == before
-    stopped = [entry.number for entry in Journal.open(chain._folder).entries()]
-    assert stopped == list(range(1, len(stopped) + 1))
+    until(lambda: nonce_of(chain, KEYS[0]) == 2)
+    after = hashes(chain)
+    chain.stop()
+    assert hashes(start()) == after
 
 
 def test_journal_of_another_run_is_refused(start: Start, folder: Path) -> None:
@@ -250,9 +252,9 @@ def test_malformed_send_is_an_error_answer(shared: EmbeddedChain, params: Any) -
 
 @pytest.mark.parametrize(
     ("body", "code"),
-    [(b"", -32700), (b"{", -32700), (b"\xff", -32700), (b"[]", -32600), (b"1", -32600), (b"null", -32600), (b"{}", -32600),
-     (b'{"method":5}', -32600)],
-)  # fmt: skip
+    [(body, -32700) for body in (b"", b"{", b"\xff")]
+    + [(body, -32600) for body in (b"[]", b"1", b"null", b"{}", b'{"method":5}')],
+)
 def test_malformed_request_is_an_error_answer(shared: EmbeddedChain, body: bytes, code: int) -> None:
     assert json.loads(shared.handle(body))["error"]["code"] == code
 

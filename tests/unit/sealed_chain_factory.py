@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import rlp
 from coincurve import PrivateKey
 from eth_utils.crypto import keccak
-from trie import HexaryTrie
+from trie.hexary import HexaryTrie
 
 from anchor.headers import Header, decode_header
 
@@ -50,12 +51,16 @@ class State:
 
     def nodes_for(self, address: bytes, slots: Sequence[bytes]) -> tuple[bytes, ...]:
         """Return the nodes that prove the account and its slots, each once."""
-        found = [*self.accounts.get_proof(keccak(address))]
+        found = walk(self.accounts, address)
         for slot in slots:
-            found += self.storages[address].get_proof(keccak(slot))
-        raw = dict.fromkeys(bytes(rlp.encode(node)) for node in found if node != b"")
-        # A node shorter than a hash stands in its parent and is not listed, as in eth_getProof.
-        return tuple(node for node in raw if len(node) >= 32)
+            found += walk(self.storages[address], slot)
+        return tuple(dict.fromkeys(found))
+
+
+def walk(trie: Any, name: bytes) -> list[bytes]:
+    """Return the nodes on the way to an address or slot; one shorter than a hash stands in its parent."""
+    raw = [bytes(rlp.encode(node)) for node in trie.get_proof(keccak(name))]
+    return [node for node in raw if len(node) >= 32]
 
 
 def state_of(storages: Mapping[bytes, Mapping[bytes, bytes]], *, crowd: int = 20) -> State:

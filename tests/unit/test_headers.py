@@ -30,7 +30,12 @@ ROOT = b"\x11" * 32
 
 
 def clique(**changes: Any) -> Any:
-    made = {"parent": b"\7" * 32, "state_root": ROOT, "number": 9, "time": 1_800_000_000} | changes
+    made: dict[str, Any] = {
+        "parent": b"\7" * 32,
+        "state_root": ROOT,
+        "number": 9,
+        "time": 1_800_000_000,
+    } | changes
     return sealed.clique_header(sealed.KEYS[0], **made)
 
 
@@ -67,7 +72,7 @@ def test_signers_of_the_genesis_block_come_from_its_extra_data() -> None:
 @pytest.mark.parametrize("qbft", [True, False])
 def test_commit_seals_name_their_validators_and_hash_ignores_round_and_seals(qbft: bool) -> None:
     engine = Engine.QBFT if qbft else Engine.IBFT2
-    made = {"qbft": qbft, "state_root": ROOT, "number": 9, "time": 1_800_000_000}
+    made: dict[str, Any] = {"qbft": qbft, "state_root": ROOT, "number": 9, "time": 1_800_000_000}
     header = sealed.bft_header(sealed.KEYS[:4], **made)
     assert header_signers(header, engine) == sealed.SIGNERS[:4]
     again = sealed.bft_header(sealed.KEYS[1:], **made, turn=3)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from anchor.chain.journal import (
     encode_header,
 )
 from anchor.errors import JournalCorrupt
+from tests.vectors import make_journal
 
 HEADER = JournalHeader(
     chain_id=310000, genesis_time=1_700_000_000, gas_limit=60_000_001, created=1_700_000_005
@@ -119,8 +122,6 @@ def test_entry_from_elsewhere_is_refused(folder: Path) -> None:
 
 
 def test_other_versions_are_refused() -> None:
-    from hashlib import sha256
-
     body = bytearray(encode_header(HEADER)[:-32])
     body[11] = 2
     with pytest.raises(JournalCorrupt):
@@ -202,3 +203,68 @@ def test_every_entry_is_synced_before_append_returns(folder: Path, monkeypatch: 
     monkeypatch.setattr(os, "fsync", count)
     journal.append(JournalEntry(4, 1_700_000_020, b"\x04" * 32, ()))
     assert synced == [(folder / JOURNAL_NAME).stat().st_size]
+
+
+# Vectors and the page
+
+VECTORS = Path(make_journal.__file__).parent / "journal"
+
+
+def vectors(name: str) -> list[Any]:
+    cases = json.loads((VECTORS / f"{name}.json").read_text())["cases"]
+    return [pytest.param(case, id=case["name"]) for case in cases]
+
+
+def naive_entries(raw: bytes) -> list[dict[str, Any]]:
+    """Read a whole journal the plain way, sharing nothing with the code; stop where the bytes end or break."""
+    digest, at, found = raw[44:76], 76, []
+    assert sha256(raw[:44]).digest() == digest
+    while len(raw) - at >= 16:
+        length = int.from_bytes(raw[at : at + 4], "big")
+        body, end = raw[at : at + 16 + length], raw[at + 16 + length : at + 48 + length]
+        if sha256(digest + body).digest() != end:
+            break
+        number, time, parent = (
+            int.from_bytes(body[4:12], "big"),
+            int.from_bytes(body[16:24], "big"),
+            body[24:56],
+        )
+        raws, rest = [], body[60:]
+        while rest:
+            size = int.from_bytes(rest[:4], "big")
+            raws.append(rest[4 : 4 + size].hex())
+            rest = rest[4 + size :]
+        assert len(raws) == int.from_bytes(body[56:60], "big")
+        found.append({"number": number, "time": time, "parentHash": parent.hex(), "transactions": raws})
+        digest, at = end, at + len(body) + 32
+    return found
+
+
+def test_golden_files_are_what_the_script_writes() -> None:
+    for name, text in make_journal.documents():
+        assert (VECTORS / name).read_text("utf-8") == text, f"{name}: run `make vectors`, review the diff"
+
+
+@pytest.mark.parametrize("case", vectors("accept"))
+def test_accepted_vectors_are_read_alike_by_code_and_naive_reader(
+    tmp_path: Path, case: dict[str, Any]
+) -> None:
+    raw = bytes.fromhex(case["input"])
+    (tmp_path / JOURNAL_NAME).write_bytes(raw)
+    assert [make_journal.shown(entry) for entry in read(tmp_path)] == case["expected"] == naive_entries(raw)
+
+
+@pytest.mark.parametrize("case", vectors("reject"))
+def test_rejected_vectors_name_the_entry(tmp_path: Path, case: dict[str, Any]) -> None:
+    (tmp_path / JOURNAL_NAME).write_bytes(bytes.fromhex(case["input"]))
+    with pytest.raises(JournalCorrupt) as caught:
+        read(tmp_path)
+    assert (caught.value.code, caught.value.facts["entry"]) == (case["error"], case["entry"])
+
+
+def test_example_on_the_page_is_the_vector() -> None:
+    page = (VECTORS.parents[2] / "docs" / "reference" / "chain-journal.md").read_text("utf-8")
+    example = page.split("```")[1].strip().splitlines()
+    shown = bytes.fromhex("".join(line.split("  ")[0] for line in example))
+    assert shown == make_journal.journal_bytes(2)
+    assert len(page.split()) <= 900

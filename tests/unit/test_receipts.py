@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from anchor.base64url import render_base64url
 from anchor.canonical import canonical_bytes
 from anchor.commitments import commit
 from anchor.entries import StatusFlag, batch_hash
@@ -113,6 +114,13 @@ def test_attackers_signer_set_does_not_count() -> None:
 def test_receipt_from_before_the_anchor_is_unproven() -> None:
     trust = replace(made.TRUST, signer_sets=(SignerSet(131, sealed.SIGNERS),))
     assert judged(trust=trust).verdict is ReceiptVerdict.UNPROVEN
+
+
+def test_signer_that_was_replaced_does_not_count_at_later_heights() -> None:
+    others = tuple(sorted([*sealed.SIGNERS[:3], bytes(20)]))
+    for first, verdict in ((134, ReceiptVerdict.VALID), (133, ReceiptVerdict.PROOF_INVALID)):
+        sets = (SignerSet(0, sealed.SIGNERS), SignerSet(first, others))
+        assert judged(trust=replace(made.TRUST, signer_sets=sets)).verdict is verdict
 
 
 def test_receipt_that_names_another_finality_than_the_anchor_fails() -> None:
@@ -293,14 +301,15 @@ def test_lists_have_limits() -> None:
     (document,) = value["status"]["documents"]
     many = [document | {"memberId": member} for member in range(1, 66)]
     parse_receipt(json.dumps(value | {"status": value["status"] | {"documents": many[:64]}}).encode())
-    for changed in (
+    changes: tuple[dict[str, Any], ...] = (
         {"status": value["status"] | {"documents": many}},
         {"inclusion": {"index": 0, "path": ["A" * 43] * 10}},
         {"headers": []},
         {"headers": value["headers"] * 65},
-        {"nodes": ["A" * 2 * each for each in range(1, 1026)]},
+        {"nodes": [render_base64url(each.to_bytes(2, "big")) for each in range(1025)]},
         {"nodes": ["A" * 1368]},
-    ):
+    )
+    for changed in changes:
         with pytest.raises(ReceiptMalformed):
             parse_receipt(json.dumps(value | changed).encode())
 

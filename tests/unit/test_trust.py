@@ -91,11 +91,7 @@ def test_step_needs_every_node_and_no_more() -> None:
 def test_step_of_a_state_without_members_is_refused() -> None:
     state = sealed.state_of({made.CHAIN.ledger: {}})
     headers = sealed.clique_chain(sealed.KEYS[:4], state_root=state.root, number=150, time=made.AS_OF)
-    nodes = tuple(
-        dict.fromkeys(
-            sealed.rlp.encode(node) for node in state.accounts.get_proof(sealed.keccak(made.MEMBERS))
-        )
-    )
+    nodes = tuple(dict.fromkeys(sealed.walk(state.accounts, made.MEMBERS)))
     assert refusal(made.TRUST, replace(steps.step(), headers=headers, nodes=nodes)) == "account_missing"
 
 

@@ -63,7 +63,8 @@ def trust_rejects() -> Iterator[Asked]:
     other = {"fromBlock": 200, "signers": ANCHOR["signerSets"][0]["signers"]}
     yield step("a step to other signers", nextSet=other)
     yield step("a step without its proof", nodes=[])
-    yield step("a step with a node too many", nodes=[*render_step(steps.step())["nodes"], "gIA"])
+    shown: Json = render_step(steps.step())
+    yield step("a step with a node too many", nodes=[*shown["nodes"], "gIA"])
 
 
 def _advance(shown: Json | None = None) -> Json:

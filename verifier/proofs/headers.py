@@ -4,9 +4,9 @@ Pure functions on bytes: no chain, no store, no clock. Each returns None or a va
 signers come from the trust anchor and never from the headers, checkpoint blocks included (EIP-225 would allow it).
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import pairwise
-from typing import Final
+from typing import Final, TypeAlias
 
 from anchor.errors import HeaderMalformed
 from anchor.headers import (
@@ -20,6 +20,8 @@ from anchor.headers import (
 from verifier.proofs.errors import ProofError
 
 MAX_HEADERS: Final = 256
+
+SignersAt: TypeAlias = Callable[[int], Collection[bytes]]
 
 
 def verify_linked(headers: Sequence[Header], engine: Engine) -> None:
@@ -48,33 +50,42 @@ def block_hash(header: Header, engine: Engine) -> bytes:
         raise ProofError(f"a header is malformed: {error}", step=error.code) from None
 
 
-def verify_final(headers: Sequence[Header], signers: Collection[bytes], engine: Engine) -> None:
-    """Verify that the first of linked `headers` is final by the seals of `signers` (20-byte addresses).
+def verify_final(headers: Sequence[Header], signers_at: SignersAt, engine: Engine) -> None:
+    """Verify that the first of linked `headers`, block N, is final by the seals of its signers.
 
-    Clique: ⌊(N+f)/2⌋+1 distinct signers on it and above it. QBFT, IBFT 2.0: ⌈2N/3⌉ commit seals in it. A seal of
+    `signers_at` gives the signers (20-byte addresses) of a height. Clique: ⌊(S+f)/2⌋+1 distinct signers of N on it
+    and above it, each still a signer at the height it sealed. QBFT, IBFT 2.0: ⌈2S/3⌉ commit seals in it. A seal of
     somebody else counts for nothing.
 
     Raises:
-        ProofError: the seals do not suffice, or the engine has none.
+        ProofError: the seals do not suffice, or nobody seals this chain.
     """
+    if not headers:
+        raise ProofError("there are no headers, or too many", step="header_count")
+    signers = signers_at(headers[0].number)
     if engine is Engine.EMBEDDED or not signers:
         raise ProofError("this chain has no seals to verify", step="no_seals")
-    if len(sealed_by(headers, signers, engine)) < quorum(len(set(signers)), engine):
+    if len(sealed_by(headers, signers_at, engine)) < quorum(len(set(signers)), engine):
         raise ProofError("too few trusted signers sealed the block", step="quorum_missing")
 
 
-def sealed_by(headers: Sequence[Header], signers: Collection[bytes], engine: Engine) -> frozenset[bytes]:
-    """Return which of `signers` stand behind the first of `headers`.
+def sealed_by(headers: Sequence[Header], signers_at: SignersAt, engine: Engine) -> frozenset[bytes]:
+    """Return which signers of the first of `headers` stand behind it.
 
     Raises:
         ProofError: a header's extra data is not that of the engine.
     """
+    if not headers:
+        return frozenset()
+    wanted = set(signers_at(headers[0].number))
     counted = headers if engine is Engine.CLIQUE else headers[:1]
+    found: set[bytes] = set()
     try:
-        found = {each for header in counted for each in header_signers(header, engine)}
+        for header in counted:
+            found |= wanted & set(signers_at(header.number)) & set(header_signers(header, engine))
     except HeaderMalformed as error:
         raise ProofError(f"a header is malformed: {error}", step=error.code) from None
-    return frozenset(found & set(signers))
+    return frozenset(found)
 
 
 def quorum(signers: int, engine: Engine) -> int:
@@ -83,18 +94,19 @@ def quorum(signers: int, engine: Engine) -> int:
 
 
 def shortest_final(
-    headers: Sequence[Header], signers: Collection[bytes], engine: Engine
+    headers: Sequence[Header], signers_at: SignersAt, engine: Engine
 ) -> tuple[Header, ...] | None:
     """Return the shortest beginning of linked `headers` that shows the first to be final; None when none does.
 
     Raises:
         ProofError: a header's extra data is not that of the engine.
     """
-    wanted, found = quorum(len(set(signers)), engine), frozenset[bytes]()
-    for count, header in enumerate(headers, 1):
-        found |= sealed_by([header], signers, engine)
-        if len(found) >= wanted:
+    for count in range(1, len(headers) + 1):
+        try:
+            verify_final(headers[:count], signers_at, engine)
+        except ProofError as error:
+            if error.facts["step"] != "quorum_missing":
+                raise
+        else:
             return tuple(headers[:count])
-        if engine is not Engine.CLIQUE:
-            return None
     return None

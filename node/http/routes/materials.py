@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -28,6 +27,7 @@ from node.http.writes import (
     answer_once,
     begin_once,
     finish_once,
+    in_threads,
     node_of,
     wait_for,
 )
@@ -262,7 +262,7 @@ def stream_blob(
     partial = request.headers.get("range") is not None
     if partial:
         headers["Content-Range"] = f"bytes {first}-{last}/{size}"
-    return StreamingResponse(_in_threads(pieces), 206 if partial else 200, headers, media_type)
+    return StreamingResponse(in_threads(pieces), 206 if partial else 200, headers, media_type)
 
 
 def attachment(file_name: str) -> dict[str, str]:
@@ -270,11 +270,6 @@ def attachment(file_name: str) -> dict[str, str]:
     return {
         "Content-Disposition": "attachment" + (f"; filename*=UTF-8''{quote(file_name)}" if file_name else "")
     }
-
-
-async def _in_threads(pieces: Any) -> AsyncIterator[bytes]:
-    while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
-        yield piece
 
 
 @router.post(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from node.context import Node, render_time
 from node.errors import JobNotFound, OperationNotFound
@@ -16,8 +17,9 @@ from node.http.auth import Caller, authenticate_request, issue_key, require
 from node.http.limits import read_body
 from node.http.strictjson import decode_body
 from node.http.views import render_chain, render_job, render_key, render_member
-from node.http.writes import Answer, Kept, actor_of, answer_once, node_of
-from node.services import apikeys
+from node.http.writes import Answer, Kept, actor_of, answer_once, in_threads, node_of
+from node.services import apikeys, backups
+from node.services.recording import record
 from node.services.requests import KeyRequest
 from node.store import rows
 
@@ -224,6 +226,31 @@ async def revoke(request: Request, caller: Admin, key_id: str) -> Response:
     response = await answer_once(request, caller, body, work)
     frame_of(request).authenticator.forget(key_id)
     return response
+
+
+@router.post(
+    "/v1/store/backups",
+    summary="Back up the store",
+    response_class=Response,
+    openapi_extra=example(response="(the encrypted backup)", response_media_type="application/octet-stream"),
+)
+async def back_up(request: Request, caller: Admin) -> Response:
+    """Stream an encrypted copy of the store as of one moment; the node goes on writing meanwhile."""
+    node = node_of(request)
+
+    def work() -> Iterator[bytes]:
+        record(
+            node,
+            [],
+            actor=actor_of(caller),
+            action="store.backup",
+            object_id=node.node_id,
+            outcome="started",
+        )
+        return backups.write_backup(node.store, node.keys, node_id=node.node_id, created_at=node.clock())
+
+    pieces = await asyncio.to_thread(work)
+    return StreamingResponse(in_threads(pieces), media_type="application/octet-stream")
 
 
 @router.get(

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from anchor.digests import DigestStream
 from node.context import Node
 from node.errors import MaterialInvalid
-from node.http.app import example, raw_json, read_json
+from node.http.app import example, hot, raw_json, read_json
 from node.http.auth import Caller, require
 from node.http.multipart import open_upload
 from node.http.strictjson import decode_body
@@ -23,7 +23,8 @@ from node.services.requests import ExemptionRequest, VerifyBatch, VerifyRequest
 from verifier.receipts import render_receipt
 
 router = APIRouter(prefix="/v1", tags=["verify"])
-Verifier = Annotated[Caller, Depends(require("verify"))]
+MAY_VERIFY = require("verify")
+Verifier = Annotated[Caller, Depends(MAY_VERIFY)]
 Reader = Annotated[Caller, Depends(require("materials:read"))]
 MAX_BATCH_BYTES = 1 << 20
 QUESTION = {
@@ -49,6 +50,7 @@ VERDICT: dict[str, Any] = {
     summary="Ask whether a document may be trusted",
     openapi_extra=example(request=QUESTION, response=VERDICT),
 )
+@hot(MAY_VERIFY)
 async def verify(request: Request, caller: Verifier) -> Response:
     """Answer from the local index; by digest, by file (multipart), or by receipt."""
     node = node_of(request)
@@ -110,6 +112,7 @@ async def verify_batch(request: Request, caller: Verifier) -> Response:
         },
     ),
 )
+@hot(MAY_VERIFY)
 async def plan(request: Request, caller: Verifier) -> Response:
     """Plan each requirement: the first route that spares the paper, and why."""
     node = node_of(request)

@@ -1,0 +1,33 @@
+"""Measure all figures and print one table. Options: `python -m bench --help`."""
+
+from bench import (
+    anchoring,
+    batch,
+    disk,
+    exemptions,
+    gas,
+    handover,
+    opening,
+    pushlarge,
+    pushsmall,
+    rebuild,
+    verify,
+)
+from bench.runner import run
+
+FIGURES = (
+    verify,
+    batch,
+    exemptions,
+    pushsmall,
+    pushlarge,
+    anchoring,
+    rebuild,
+    handover,
+    gas,
+    disk,
+    opening,
+)
+
+if __name__ == "__main__":
+    run(*(figure.measure for figure in FIGURES))

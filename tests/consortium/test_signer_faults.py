@@ -1,0 +1,186 @@
+"""Signers of the chain killed, lost and changed under traffic: what is accepted is anchored once, nothing lies.
+
+Every test heals what it broke. Signers 1 to 3 have a node each; 4 and 5 have none.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from anchor.chain.finality import finality_for
+from cli.consortium.network import GethSigner, SignerGroup
+from cli.demo import people
+from tests.consortium.conftest import HEAD_AGE_LIMIT_S, Consortium
+from tests.consortium.traffic import (
+    anchor_of,
+    part_states,
+    push,
+    require_once,
+    status_of,
+    wait_until,
+)
+from tests.e2e.papers import LEASE, Raw
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def test_one_dead_signer_of_five_does_not_stop_anchoring(consortium: Consortium) -> None:
+    network, dead = consortium.network, consortium.group.signers[4]
+    dead.part.kill()
+    try:
+        pushed = [push(network, people.PD), push(network, people.XH)]
+        require_once(network, people.PD, pushed[:1])
+        require_once(network, people.XH, pushed[1:])
+        assert not dead.part.running
+    finally:
+        consortium.heal()
+    assert dead.gateway.block(consortium.network.final().number) is not None
+
+
+@pytest.mark.full
+def test_with_two_dead_signers_blocks_go_on_and_nothing_becomes_final(consortium: Consortium) -> None:
+    network, gateway = consortium.network, consortium.network.gateway
+    consortium.network.settle()
+    for signer in consortium.group.signers[3:]:
+        signer.part.kill()
+    try:
+        first = gateway.head().number
+        pushed = push(network, people.PD)
+        wait_until(lambda: status_of(network, people.PD, pushed) == "included", "an included record")
+        wait_until(lambda: gateway.head().number >= first + 12, "twelve more blocks")
+        final = finality_for("clique").final_point(gateway, gateway.head())
+        assert final is None or final.number <= first
+        assert status_of(network, people.PD, pushed) == "included"
+        wait_until(lambda: part_states(network, "PD")["chain"] == "chain_not_final", "the node's own word")
+        verdict = Raw(network, people.PD).verify(pushed["sha256"], typeCode=LEASE)
+        assert (verdict["verdict"], verdict["fresh"]) == ("stale", False)
+        late = push(network, people.PD)
+    finally:
+        consortium.heal()
+    require_once(network, people.PD, [pushed, late])
+    assert part_states(network, "PD")["chain"] == "ok"
+
+
+@pytest.mark.full
+def test_with_three_dead_signers_the_chain_halts_and_pushes_are_kept(consortium: Consortium) -> None:
+    network, gateway = consortium.network, consortium.network.gateway
+    for signer in consortium.group.signers[2:]:
+        signer.part.kill()
+    try:
+        halted = _halt(consortium)
+        pushed = [push(network, agency) for agency in (people.XH, people.PD, people.QP)]
+        wait_until(lambda: part_states(network, "XH")["chain"] == "chain_stalled", "the node's own word")
+        # QP's own client is among the dead.
+        assert part_states(network, "QP")["chain"] == "chain_unavailable"
+        assert gateway.head().number == halted
+        for agency, material in zip((people.XH, people.PD, people.QP), pushed, strict=True):
+            assert status_of(network, agency, material) == "pending"
+    finally:
+        consortium.heal()
+    for agency, material in zip((people.XH, people.PD, people.QP), pushed, strict=True):
+        require_once(network, agency, [material])
+
+
+def _halt(consortium: Consortium) -> int:
+    """Wait until no block came for as long as a node takes to say so; return the head's number."""
+    gateway = consortium.network.gateway
+    number, since = gateway.head().number, time.monotonic()
+    while time.monotonic() - since < HEAD_AGE_LIMIT_S / 2:
+        time.sleep(0.5)
+        if gateway.head().number != number:
+            number, since = gateway.head().number, time.monotonic()
+    return number
+
+
+@pytest.mark.full
+def test_all_signers_killed_under_load_and_back_anchor_each_record_once(consortium: Consortium) -> None:
+    network = consortium.network
+    pushed = [push(network, people.PD) for _ in range(5)]
+    final = network.final()
+    consortium.group.kill()
+    try:
+        pushed += [push(network, people.PD) for _ in range(5)]
+    finally:
+        consortium.heal()
+    require_once(network, people.PD, pushed)
+    found = network.gateway.block(final.number)
+    assert found is not None and found.hash == final.hash
+
+
+@pytest.mark.full
+def test_split_three_and_two_heals_and_keeps_each_record_once(consortium: Consortium) -> None:
+    """PD's and QP's signers are cut off; what they put into blocks of their own is taken back and comes again."""
+    network, signers = consortium.network, consortium.group.signers
+    network.settle()
+    few, many = signers[1:3], (signers[0], *signers[3:])
+    _part(few, many)
+    try:
+        apart = [push(network, people.PD) for _ in range(3)] + [push(network, people.PD)]
+        together = push(network, people.XH)
+        wait_until(lambda: many[0].gateway.head().number > few[0].gateway.head().number + 4, "a longer chain")
+        lost = few[0].gateway.head()
+        # Three of five make blocks and no quorum: neither side may call anything final.
+        assert status_of(network, people.XH, together) != "final"
+        assert {status_of(network, people.PD, one) for one in apart} <= {"pending", "included"}
+    finally:
+        _join(few, many)
+        wait_until(lambda: _same_chain(consortium.group), "one chain on all signers", timeout_s=150.0)
+        consortium.heal()
+    kept = few[0].gateway.block(lost.number)
+    assert kept is not None and kept.hash != lost.hash, "the smaller side never had a block of its own"
+    require_once(network, people.PD, apart)
+    require_once(network, people.XH, [together])
+    for name in ("XH", "PD", "QP"):
+        assert part_states(network, name)["chain"] == "ok"
+
+
+def _part(left: Sequence[GethSigner], right: Sequence[GethSigner]) -> None:
+    for one in left:
+        for other in right:
+            one.call("admin_removePeer", other.made.peer.enode)
+            other.call("admin_removePeer", one.made.peer.enode)
+    wait_until(
+        lambda: all(len(one.call("admin_peers")) == len(left) - 1 for one in left),
+        "the split",
+        timeout_s=30.0,
+    )
+
+
+def _join(left: Sequence[GethSigner], right: Sequence[GethSigner]) -> None:
+    for one in left:
+        for other in right:
+            one.call("admin_addPeer", other.made.peer.enode)
+            other.call("admin_addPeer", one.made.peer.enode)
+
+
+def _same_chain(group: SignerGroup) -> bool:
+    """Say whether all signers have the block that lies three below the lowest head."""
+    number = max(0, min(signer.gateway.head().number for signer in group.signers) - 3)
+    blocks = [signer.gateway.block(number) for signer in group.signers]
+    newest = max(signer.gateway.head().number for signer in group.signers)
+    hashes = {block.hash for block in blocks if block is not None}
+    return None not in blocks and len(hashes) == 1 and newest - number < 10
+
+
+@pytest.mark.full
+def test_signer_with_a_deleted_chain_folder_gets_all_blocks_again(consortium: Consortium) -> None:
+    network, lost = consortium.network, consortium.group.signers[3]
+    pushed = push(network, people.PD, wait="final")
+    lost.part.kill()
+    lost.forget_chain()
+    lost.start()
+    lost.wait_ready()
+    wait_until(lambda: _same_chain(consortium.group), "the chain on the signer", timeout_s=150.0)
+    height = lost.gateway.head().number
+    sealed = [
+        lost.gateway.block(number) == network.gateway.block(number) for number in range(0, height - 5, 7)
+    ]
+    assert all(sealed)
+    block = anchor_of(network, people.PD, pushed)["block"]
+    # Old states too: receipts prove them.
+    assert lost.gateway.nonce(network.deployment.ledger, block=block) >= 1
+    consortium.heal()
+    require_once(network, people.PD, [pushed])
