@@ -84,6 +84,8 @@ def follow_once(node: Node) -> bool:
     node.chain.head_number = progress.head_number
     node.chain.head_time = progress.head_time
     problem = progress.problem or _head_age_problem(node) or _final_age_problem(node, progress)
+    if problem and problem != node.chain.problem:
+        LOG.warning("chain_problem", code=problem)
     if node.chain.problem and not problem:
         LOG.info("chain_followed", head=progress.head_number)
     node.chain.problem = problem

@@ -155,6 +155,25 @@ class SignerGroup:
         """Build the error for the chain, with the first signer's log."""
         return self.signers[0].part.failure(what)
 
+    def wait_agreed(self, *, timeout_s: float = 120.0) -> None:
+        """Wait until all signers stand on one chain, close to its head; all must run.
+
+        A signer that was away asks for what it missed every ten seconds only.
+
+        Raises:
+            DemoPartFailed: they do not come together.
+        """
+        self.signers[0].part.wait_for(
+            lambda: True if self._agree() else None, "the signers are not on one chain", timeout_s=timeout_s
+        )
+
+    def _agree(self) -> bool:
+        heads = [signer.gateway.head().number for signer in self.signers]
+        number = max(0, min(heads) - 2)
+        blocks = [signer.gateway.block(number) for signer in self.signers]
+        hashes = {block.hash if block else b"" for block in blocks}
+        return len(hashes) == 1 and max(heads) - min(heads) <= 2
+
     def wait_blocks(self, count: int = 1, *, timeout_s: float = 60.0) -> None:
         """Wait until the first running signer has `count` more blocks.
 
@@ -198,7 +217,7 @@ class CliqueStarter:
         stack.callback(self.group.stop)
         self.group.start()
         self.group.wait_line()
-        self.group.wait_blocks(2)
+        self.group.wait_blocks()
         sealers = [Sealer(each.address, each.rpc, each.part) for each in self.group.signers]
         settings: dict[str, str | int] = {"engine": "clique", "head_age_limit_s": self._head_age_limit_s}
         rpcs = [each.rpc for each in self.group.signers]

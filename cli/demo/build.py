@@ -350,7 +350,7 @@ def _publish_catalogue(network: Network) -> None:
     ).body
     if answer["rejected"]:
         raise network.nodes["XH"].part.failure(f"it rejected {len(answer['rejected'])} catalogue entries")
-    network.settle()
+    network.drain()
     reviewed = [entry for entry in entries if entry.kind in REVIEWED_KINDS]
     network.council.approve([_chain_key(entry) for entry in reviewed], [1] * len(reviewed))
     network.settle()

@@ -140,15 +140,25 @@ class Network:
         Raises:
             DemoPartFailed: a node does not come that far in time.
         """
-        running = [node for node in self.nodes.values() if node.part.running]
-        for node in running:
-            node.part.wait_for(partial(_outbox_empty, node), "its outbox did not drain", timeout_s=timeout_s)
+        self.drain(timeout_s=timeout_s)
         head = self.head().number
-        for node in running:
+        for node in self._running():
             node.part.wait_for(
                 partial(_has_read, node, head), "it did not read the head", timeout_s=timeout_s
             )
         return head
+
+    def drain(self, *, timeout_s: float = 60.0) -> None:
+        """Wait until all that every running node wants to send is final.
+
+        Raises:
+            DemoPartFailed: a node does not come that far in time.
+        """
+        for node in self._running():
+            node.part.wait_for(partial(_outbox_empty, node), "its outbox did not drain", timeout_s=timeout_s)
+
+    def _running(self) -> list[DemoNode]:
+        return [node for node in self.nodes.values() if node.part.running]
 
     def head(self) -> Block:
         """Return the chain's latest block.

@@ -158,8 +158,9 @@ def hot(guard: Callable[[Request], Awaitable[object]]) -> Callable[[Endpoint], E
 def _find_hot(routers: Sequence[APIRouter]) -> Iterator[tuple[tuple[str, str], HotRoute]]:
     for route in (route for router in routers for route in router.routes if isinstance(route, APIRoute)):
         guard = getattr(route.endpoint, "hot_guard", None)
-        for method in route.methods if guard is not None else ():
-            yield (method, route.path), HotRoute(route.path_format, guard, route.endpoint)
+        if guard is not None:
+            found = HotRoute(route.path_format, guard, route.endpoint)
+            yield from (((method, route.path), found) for method in route.methods or ())
 
 
 def create_app(

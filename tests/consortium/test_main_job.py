@@ -12,8 +12,7 @@ from cli.demo import catalogue, people, scenes
 from cli.demo.files import PaperMill
 from cli.demo.stage import Stage
 from tests.consortium.conftest import Consortium
-from tests.consortium.traffic import push, wait_until
-from tests.e2e.papers import LEASE, Raw
+from tests.e2e.papers import Raw
 
 
 def _stage(consortium: Consortium) -> Stage:
@@ -53,14 +52,3 @@ def test_every_scene_of_the_demonstration_passes(consortium: Consortium) -> None
     lines = scenes.play(_stage(consortium), on_line=lambda _line: None)
     assert [line for line in lines if not line.passed] == []
     assert len(lines) > 40
-
-
-def test_push_is_final_within_the_wait_of_a_request(consortium: Consortium) -> None:
-    material = push(consortium.network, people.PD, wait="final")
-    assert material["anchor"]["status"] == "final"
-    xh = Raw(consortium.network, people.XH)
-    # XH follows a signer of its own, which may be a block behind PD's.
-    wait_until(
-        lambda: xh.verify(material["sha256"], typeCode=LEASE)["verdict"] == "valid",
-        "a valid verdict at another node",
-    )

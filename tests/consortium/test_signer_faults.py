@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import pytest
 
 from anchor.chain.finality import finality_for
-from cli.consortium.network import GethSigner, SignerGroup
+from cli.consortium.network import GethSigner
 from cli.demo import people
 from tests.consortium.conftest import HEAD_AGE_LIMIT_S, Consortium
 from tests.consortium.traffic import (
@@ -127,7 +127,6 @@ def test_split_three_and_two_heals_and_keeps_each_record_once(consortium: Consor
         assert {status_of(network, people.PD, one) for one in apart} <= {"pending", "included"}
     finally:
         _join(few, many)
-        wait_until(lambda: _same_chain(consortium.group), "one chain on all signers", timeout_s=150.0)
         consortium.heal()
     kept = few[0].gateway.block(lost.number)
     assert kept is not None and kept.hash != lost.hash, "the smaller side never had a block of its own"
@@ -156,15 +155,6 @@ def _join(left: Sequence[GethSigner], right: Sequence[GethSigner]) -> None:
             other.call("admin_addPeer", one.made.peer.enode)
 
 
-def _same_chain(group: SignerGroup) -> bool:
-    """Say whether all signers have the block that lies three below the lowest head."""
-    number = max(0, min(signer.gateway.head().number for signer in group.signers) - 3)
-    blocks = [signer.gateway.block(number) for signer in group.signers]
-    newest = max(signer.gateway.head().number for signer in group.signers)
-    hashes = {block.hash for block in blocks if block is not None}
-    return None not in blocks and len(hashes) == 1 and newest - number < 10
-
-
 @pytest.mark.full
 def test_signer_with_a_deleted_chain_folder_gets_all_blocks_again(consortium: Consortium) -> None:
     network, lost = consortium.network, consortium.group.signers[3]
@@ -173,12 +163,10 @@ def test_signer_with_a_deleted_chain_folder_gets_all_blocks_again(consortium: Co
     lost.forget_chain()
     lost.start()
     lost.wait_ready()
-    wait_until(lambda: _same_chain(consortium.group), "the chain on the signer", timeout_s=150.0)
+    consortium.group.wait_agreed(timeout_s=150.0)
     height = lost.gateway.head().number
-    sealed = [
-        lost.gateway.block(number) == network.gateway.block(number) for number in range(0, height - 5, 7)
-    ]
-    assert all(sealed)
+    numbers = range(0, height - 5, 7)
+    assert lost.gateway.blocks(numbers) == network.gateway.blocks(numbers)
     block = anchor_of(network, people.PD, pushed)["block"]
     # Old states too: receipts prove them.
     assert lost.gateway.nonce(network.deployment.ledger, block=block) >= 1
