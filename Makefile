@@ -9,7 +9,8 @@ PYTHON := $(shell for p in python3.11 python3.12 python3 python; do \
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-PYTEST := $(BIN)/python -m pytest -q
+# Whole files go to one of two workers, so that each starts its network once.
+PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 # Deterministic hypothesis runs; `make test-all` explores.
 export HYPOTHESIS_PROFILE ?= ci
 

@@ -25,7 +25,6 @@ from anchor.chain.contracts import (
     decode_revert,
     encode_call,
     event_topic,
-    gas_for_append,
     parse_append_call,
     parse_batch_appended,
 )
@@ -33,8 +32,10 @@ from anchor.chain.deploy import Deployment
 from anchor.chain.errors import CallReverted, OperationInvalid
 from anchor.chain.finality import Finality, FinalPoint
 from anchor.chain.gateway import Block, Gateway, SendOutcome
-from anchor.errors import ChainMismatch, ChainUnavailable, OutboxCorrupt, TransactionRefused
+from anchor.errors import ChainMismatch, ChainUnavailable, TransactionRefused
 from anchor.keyvalue import KeyValue, Put
+from anchor.outbox_courier import Courier
+from anchor.outbox_packing import Packer
 from anchor.outbox_rows import (
     MAX_ID_BYTES,
     AdoptedRow,
@@ -150,7 +151,7 @@ class Outbox:
         for operation_id, operation in operations:
             _check_id(operation_id)
             self._check_operation(operation)
-        return self._store.allocate(operations)
+        return self._store.queue.allocate(operations)
 
     def become(self, member_id: int) -> None:
         """Say which member the account speaks for: a node may be admitted after it was opened."""
@@ -187,6 +188,7 @@ class Outbox:
                 self._pack(view)
             except (ChainUnavailable, ChainMismatch, TransactionRefused, CallReverted) as error:
                 self._trouble = error.code
+            self._store.queue.tidy(idle=not self._store.flights)
             return self._progress()
 
     def _check_operation(self, operation: Operation) -> None:
@@ -206,16 +208,14 @@ class Outbox:
 
     def _look(self) -> _View:
         """Ask for head, final point and nonces. Raises ChainMismatch on another chain."""
-        genesis = self._gateway.block(0)
+        mark = self._store.final_mark()
+        genesis, known = self._gateway.blocks([0, mark[0] if mark else 0])
         if genesis is None or genesis.hash != self._deployment.genesis:
             raise ChainMismatch(
                 "the chain has another genesis block: it is another chain", hint="check chain_rpc"
             )
-        mark = self._store.final_mark()
-        if mark is not None:
-            block = self._gateway.block(mark[0])
-            if block is None or block.hash != mark[1]:
-                self._step_back()
+        if mark is not None and (known is None or known.hash != mark[1]):
+            self._step_back()
         head = self._gateway.head()
         mined = self._gateway.nonce(self._signer.address)
         pending = self._gateway.nonce(self._signer.address, pending=True)
@@ -333,7 +333,7 @@ class Outbox:
     def _operations_of(self, row: TxRow) -> list[Queued]:
         """Read a transaction's operations back from its bytes."""
         ids, parsed = self._store.ids_of(row.nonce), parse_transaction(self._store.raw_of(row.nonce))
-        orders = [self._store.order_of(operation_id) for operation_id in ids]
+        orders = self._store.queue.orders_of(ids)
         if row.kind is TxKind.CALL:
             call = CallOperation(self._contracts[parsed.to], parsed.calldata, parsed.gas)
             return [Queued(orders[0], ids[0], call)]
@@ -363,33 +363,42 @@ class Outbox:
     # Packing
 
     def _pack(self, view: _View) -> None:
-        """Fill the window from the queue: whole batches, calls, and what has gathered long enough.
-
-        Each transaction is sent as soon as it is stored: the chain works on it while the next one is packed.
-        """
+        """Fill the window from the queue: whole batches, calls, and what has gathered long enough."""
         free = min(self._limit, self._window) - len(self._in_state(TxState.SUBMITTED))
         if free <= 0 or self._clock() < self._hold_until:
             return
+        with Courier(self._gateway.send_raw) as courier:
+            packer = Packer(
+                self._store,
+                self._signer,
+                deployment=self._deployment,
+                nonce=self._store.next_nonce(view.pending),
+                courier=courier,
+            )
+            self._pack_groups(view, free, packer)
+            packer.close()
+        self._note_answers(courier)
+
+    def _pack_groups(self, view: _View, free: int, packer: Packer) -> None:
         seq: int | None = None
-        asked, sending = False, True
+        asked = False
         for group in islice(self._groups(), free):
             if not self._is_active():
                 return
             if not _is_append(group):
-                row = self._pack_call(view, group[0])
-            else:
-                if not asked:
-                    seq, asked = self._next_sequence(view), True
-                if seq is None:
-                    continue  # Calls go on; records wait until it is known which are on chain.
-                row, seq = self._pack_append(view, group, seq), seq + 1
-            sending = sending and self._send_one(row, self._clock())
+                packer.call(group[0])
+                continue
+            if not asked:
+                seq, asked = self._next_sequence(view), True
+            if seq is not None:  # Calls go on; records wait until it is known which are on chain.
+                packer.append(group, seq)
+                seq += 1
 
     def _groups(self) -> Iterator[list[Queued]]:
         """Yield groups from the queue, in the order in which they are complete; those not full only when due."""
         open_: dict[Stream, list[Queued]] = {}
         head = None
-        for queued in self._store.waiting():
+        for queued in self._store.queue.waiting():
             if head is None:
                 head = queued.order
                 self._note_oldest(head)
@@ -485,7 +494,7 @@ class Outbox:
             return False
         found = self._search(view.final.number)
         rows = []
-        for queued in self._store.waiting() if found else ():
+        for queued in self._store.queue.waiting() if found else ():
             if isinstance(queued.operation, AppendOperation) and queued.operation.record in found:
                 rows.append(AdoptedRow(queued, *found[queued.operation.record]))
         self._store.adopt(rows, seen_seq=latest, searched=view.final.number)
@@ -508,33 +517,6 @@ class Outbox:
                     places.setdefault(records[at : at + RECORD_BYTES], place)
         return places
 
-    def _pack_append(self, view: _View, group: Sequence[Queued], seq: int) -> TxRow:
-        operations = [item.operation for item in group if isinstance(item.operation, AppendOperation)]
-        records = b"".join([operation.record for operation in operations])
-        calldata = encode_call("Ledger", "append", int(operations[0].stream), seq, records)
-        call = CallOperation("Ledger", calldata, gas_for_append(len(group)))
-        return self._store_signed(view, group, TxKind.APPEND, call=call, seq=seq)
-
-    def _pack_call(self, view: _View, queued: Queued) -> TxRow:
-        if not isinstance(queued.operation, CallOperation):
-            raise OutboxCorrupt("a batch of the outbox holds a call", hint="check the store")
-        return self._store_signed(view, [queued], TxKind.CALL, call=queued.operation, seq=0)
-
-    def _store_signed(
-        self, view: _View, group: Sequence[Queued], kind: TxKind, *, call: CallOperation, seq: int
-    ) -> TxRow:
-        nonce = self._store.next_nonce(view.pending)
-        signed = self._signer.sign_transaction(
-            chain_id=self._deployment.chain_id,
-            nonce=nonce,
-            to=self._deployment.address_of(call.contract),
-            calldata=call.calldata,
-            gas=call.gas,
-        )
-        row = TxRow(nonce, TxState.SUBMITTED, kind, signed.hash, seq, len(group))
-        self._store.pack(row, signed, group)
-        return row
-
     # Sending
 
     def _send(self, view: _View) -> None:
@@ -542,27 +524,26 @@ class Outbox:
         self._fill_gap(view)
         now = self._clock()
         rows = [row for row in self._in_state(TxState.SUBMITTED) if row.nonce >= view.mined]
-        for row in rows[: self._window]:
-            last = self._sent.get(row.nonce)
-            if last is not None and (row.nonce < view.pending or now - last < RESEND_S):
-                continue
-            if not self._send_one(row, now):
-                return
+        with Courier(self._gateway.send_raw) as courier:
+            for row in rows[: self._window]:
+                last = self._sent.get(row.nonce)
+                if last is None or (row.nonce >= view.pending and now - last >= RESEND_S):
+                    courier.hand(row.nonce, self._store.raw_of(row.nonce))
+        self._note_answers(courier)
 
-    def _send_one(self, row: TxRow, now: float) -> bool:
-        """Send one transaction; False when those behind it need not be tried now."""
-        try:
-            outcome = self._gateway.send_raw(self._store.raw_of(row.nonce))
-        except TransactionRefused:
-            self._refused(row, now)
-            raise
-        self._sent[row.nonce] = now
-        self._refusals.pop(row.nonce, None)
-        if outcome is SendOutcome.UNDERPRICED:
-            # Another sender's transaction waits at our nonce. It is not ours to replace: see who is mined.
-            self._tell("nonce_contested", RESEND_S)
-            return False
-        return True
+    def _note_answers(self, courier: Courier) -> None:
+        """Note what the chain said to each transaction. Raises its last answer if that was an error."""
+        now = self._clock()
+        for nonce, answer in courier.answers:
+            if isinstance(answer, TransactionRefused):
+                self._refused(self._store.flights[nonce], now)
+            if not isinstance(answer, SendOutcome):
+                raise answer
+            self._sent[nonce] = now
+            self._refusals.pop(nonce, None)
+            if answer is SendOutcome.UNDERPRICED:
+                # Another sender's transaction waits at our nonce. It is not ours to replace: see who is mined.
+                self._tell("nonce_contested", RESEND_S)
 
     def _refused(self, row: TxRow, now: float) -> None:
         """Count a refusal; after the third the nonce is filled and the operations move on."""
@@ -607,11 +588,11 @@ class Outbox:
         # Copied at once: another thread may ask while a step moves rows.
         states = [row.state for row in list(self._store.flights.values())]
         mined = sum(state is not TxState.SUBMITTED for state in states)
-        age = self._clock() - self._oldest[1] if self._oldest and self._store.queued else 0.0
+        age = self._clock() - self._oldest[1] if self._oldest and self._store.queue.queued else 0.0
         notice, until = self._notice
         problem = self._trouble or (notice if self._clock() < until else None)
         counts = self._counts["final"], self._counts["failed"]
-        return OutboxProgress(self._store.queued, len(states) - mined, mined, *counts, problem, age)
+        return OutboxProgress(self._store.queue.queued, len(states) - mined, mined, *counts, problem, age)
 
 
 _PLACED = frozenset({TxState.INCLUDED, TxState.REVERTED, TxState.FINAL})

@@ -1,8 +1,9 @@
 """The outbox's rows: their keys, their bytes, and the table of states. Pure; `anchor/outbox.py` moves them.
 
     outbox/w/<id>      wanted: the operation's order; the caller writes it, and it stays
-    outbox/q/<order>   queue: the operation itself, until it is packed; the caller writes it
-    outbox/o/<id>      packed: the nonce of its transaction and its failure, or that it was found on chain
+    outbox/q/<order>   queue: the operation itself; the caller writes it, and once packed it is tidied away
+    outbox/s/<last>    segment: orders first..last went into the transaction of a nonce
+    outbox/o/<id>      ended apart: the nonce at which it failed and why, or that it was found on chain
     outbox/t/<nonce>   transaction: state, hash, sequence, block
     outbox/r/<nonce>   its raw bytes, kept for ever: a chain that steps back is given them again
     outbox/i/<nonce>   the ids of its operations, in the order of its records
@@ -23,6 +24,7 @@ from anchor.records import RECORD_BYTES, Stream
 
 PREFIX: Final = b"outbox/"
 WANTED: Final = PREFIX + b"w/"
+SEGMENTS: Final = PREFIX + b"s/"
 OPERATIONS: Final = PREFIX + b"o/"
 QUEUE: Final = PREFIX + b"q/"
 TRANSACTIONS: Final = PREFIX + b"t/"
@@ -116,7 +118,7 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class OperationRow:
-    """Where an operation went: into the transaction at `nonce`, or (None) it was found on chain already."""
+    """How an operation ended apart from its batch: failed at `nonce`, or (None) found on chain already."""
 
     nonce: int | None
     failure: str = ""
@@ -197,6 +199,18 @@ def decode_operation_row(raw: bytes) -> OperationRow:
     except UnicodeDecodeError as error:
         raise _corrupt("an operation row") from error
     raise _corrupt("an operation row")
+
+
+def encode_segment(first: int, nonce: int) -> bytes:
+    """Encode a segment row; its last order is in the key."""
+    return encode_numbers([first, nonce])
+
+
+def decode_segment(raw: bytes) -> tuple[int, int]:
+    """Decode a segment row to its first order and nonce. Raises OutboxCorrupt."""
+    if len(raw) != 16:
+        raise _corrupt("a segment row")
+    return int.from_bytes(raw[:8]), int.from_bytes(raw[8:])
 
 
 def encode_queued(queued: Queued) -> bytes:

@@ -5,23 +5,21 @@ happens is synced; what the chain would tell again is not. One `OutboxStore` per
 from any thread, everything else from one.
 """
 
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from anchor.errors import OutboxCorrupt
 from anchor.failpoints import reach
 from anchor.keyvalue import Delete, KeyValue, Put
+from anchor.outbox_queue import OutboxQueue
 from anchor.outbox_rows import (
     ADOPTED,
     IDS,
     MOVES,
-    QUEUE,
     RAWS,
     SHOWN,
     TRANSACTIONS,
     AdoptedRow,
-    Operation,
     OperationRow,
     OperationState,
     Queued,
@@ -30,24 +28,21 @@ from anchor.outbox_rows import (
     decode_adopted,
     decode_ids,
     decode_operation_row,
-    decode_queued,
     decode_tx_row,
     encode_adopted,
     encode_ids,
     encode_numbers,
     encode_operation_row,
-    encode_queued,
     encode_tx_row,
     key_number,
     mark_key,
     number_key,
     operation_key,
-    wanted_key,
 )
 from anchor.signer import SignedTransaction
 
 SETTLED = (TxState.FINAL, TxState.DEAD)
-RECOUNT_S = 60.0
+NO_NONCE = (1 << 64) - 1  # Of operations that were found in a transaction that is not ours.
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +55,23 @@ class OperationStatus:
     failure: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A transaction and the operations that it takes from the queue."""
+
+    row: TxRow
+    transaction: SignedTransaction
+    group: tuple[Queued, ...]
+
+
 class OutboxStore:
     """Rows of one outbox. Raises OutboxCorrupt when they contradict each other."""
 
     def __init__(self, kv: KeyValue, clock: Callable[[], float]) -> None:
         """Read what is in flight and how much waits."""
         self._kv, self._clock = kv, clock
-        self._lock = threading.Lock()
-        # Orders given out and not yet seen in the queue: their rows may be written late, in any order.
-        self._awaited: dict[int, float] = {}
-        self._first_waiting = 0
-        self._recounted = clock()
-        (self._orders_used,) = self.mark("orders", 1)
+        self.queue = OutboxQueue(kv, clock)
         (self._floor,) = self.mark("floor", 1)
-        self.queued = 0
-        self._recount()
         self.flights: dict[int, TxRow] = {}
         self._next_nonce = self._floor
         self.load_flights()
@@ -99,94 +96,32 @@ class OutboxStore:
         """Set a mark."""
         self._kv.write([Put(mark_key(name), encode_numbers(numbers))], sync=sync)
 
-    # The queue
-
-    def allocate(self, operations: Sequence[tuple[str, Operation]]) -> list[Put]:
-        """Give each new operation its order; return the rows that the caller writes with its own.
-
-        The rows that say an operation is packed are written by `pack` alone, so two callers that race with one
-        id, or one that writes late, cannot make it look unpacked.
-        """
-        rows, seen = [], set()
-        for operation_id, operation in operations:
-            key = wanted_key(operation_id)
-            if operation_id in seen or self._kv.get(key) is not None:
-                continue
-            seen.add(operation_id)
-            order = self._take_order()
-            rows.append(Put(key, encode_numbers([order])))
-            queued = Queued(order, operation_id, operation)
-            rows.append(Put(number_key(QUEUE, order), encode_queued(queued)))
-        return rows
-
-    def _take_order(self) -> int:
-        with self._lock:
-            self._orders_used += 1
-            self._awaited[self._orders_used] = self._clock()
-            self.queued += 1
-            return self._orders_used
-
-    def waiting(self) -> Iterator[Queued]:
-        """Yield what waits, in order. A row whose operation is packed, or was yielded, is dropped."""
-        if self._clock() - self._recounted >= RECOUNT_S:
-            self._recount()
-        with self._lock:
-            start = min(next(iter(self._awaited), self._first_waiting), self._first_waiting)
-        yielded: set[str] = set()
-        for key, raw in self._kv.scan(QUEUE, start=number_key(QUEUE, start)):
-            queued = decode_queued(key_number(key), raw)
-            self._awaited.pop(queued.order, None)
-            name = queued.operation_id
-            if name in yielded or self._kv.get(operation_key(name)) is not None:
-                self._kv.write([Delete(key)], sync=False)
-                continue
-            if not yielded:
-                self._first_waiting = queued.order
-            yielded.add(name)
-            yield queued
-        if not yielded:
-            with self._lock:
-                self._first_waiting = self._orders_used + 1
-
-    def _recount(self) -> None:
-        """Count the queue anew, and look at all of it once: a caller may have failed to write its rows."""
-        with self._lock:
-            self._recounted = self._clock()
-            oldest = self._recounted - RECOUNT_S
-            self._awaited = {order: since for order, since in self._awaited.items() if since > oldest}
-        orders = [key_number(key) for key, _ in self._kv.scan(QUEUE)]
-        with self._lock:
-            self.queued = len(orders)
-            self._first_waiting = orders[0] if orders else 0
-            self._orders_used = max(self._orders_used, orders[-1] if orders else 0)
-
-    def order_of(self, operation_id: str) -> int:
-        """Return an operation's order. Raises OutboxCorrupt when it was never wanted."""
-        raw = self._kv.get(wanted_key(operation_id))
-        if raw is None:
-            raise OutboxCorrupt("an operation of the outbox has no row", hint="check the store")
-        return int.from_bytes(raw)
+    # Operations
 
     def status_of(self, operation_id: str) -> OperationStatus | None:
         """Say where an operation is; None when it was never written."""
-        raw = self._kv.get(operation_key(operation_id))
-        if raw is None:
-            wanted = self._kv.get(wanted_key(operation_id)) is not None
-            return OperationStatus(OperationState.QUEUED, None, None, None) if wanted else None
-        row = decode_operation_row(raw)
-        if row.nonce is None:
-            return self._adopted_status(self.order_of(operation_id))
-        tx = self.transaction(row.nonce)
-        block = tx.block_number if tx.state in (TxState.INCLUDED, TxState.FINAL) or row.failure else None
-        state = OperationState.FAILED if row.failure else SHOWN[tx.state]
-        return OperationStatus(state, tx.hash, block, row.failure or None)
+        order = self.queue.order_of(operation_id)
+        if order is None:
+            return None
+        ended = self._kv.get(operation_key(operation_id))
+        if ended is not None:
+            return self._ended_status(order, decode_operation_row(ended))
+        nonce = self.queue.nonce_of(order)
+        if nonce is None:
+            return OperationStatus(OperationState.QUEUED, None, None, None)
+        tx = self.transaction(nonce)
+        block = tx.block_number if tx.state in (TxState.INCLUDED, TxState.FINAL) else None
+        return OperationStatus(SHOWN[tx.state], tx.hash, block, None)
 
-    def _adopted_status(self, order: int) -> OperationStatus:
+    def _ended_status(self, order: int, row: OperationRow) -> OperationStatus:
+        if row.nonce is not None:
+            tx = self.transaction(row.nonce)
+            return OperationStatus(OperationState.FAILED, tx.hash, tx.block_number, row.failure)
         raw = self._kv.get(number_key(ADOPTED, order))
         if raw is None:
             raise OutboxCorrupt("an operation found on chain has no row", hint="check the store")
-        adopted = decode_adopted(order, raw)
-        return OperationStatus(OperationState.FINAL, adopted.transaction_hash, adopted.block_number, None)
+        found = decode_adopted(order, raw)
+        return OperationStatus(OperationState.FINAL, found.transaction_hash, found.block_number, None)
 
     # Transactions
 
@@ -226,20 +161,18 @@ class OutboxStore:
         for key, raw in self._kv.scan(TRANSACTIONS, reverse=True):
             yield decode_tx_row(key_number(key), raw)
 
-    def pack(self, row: TxRow, transaction: SignedTransaction, group: Sequence[Queued]) -> None:
-        """Move operations from the queue into a new transaction: synced, before it is ever sent."""
-        ops: list[Put | Delete] = [*self._new_rows(row, transaction, [item.operation_id for item in group])]
-        packed = encode_operation_row(OperationRow(row.nonce))
-        for item in group:
-            ops.append(Put(operation_key(item.operation_id), packed))
-            ops.append(Delete(number_key(QUEUE, item.order)))
-        ops.append(Put(mark_key("orders"), encode_numbers([self._orders_used])))
+    def pack(self, packed: Sequence[Packed]) -> None:
+        """Move operations from the queue into new transactions: synced, before any is ever sent."""
+        ops: list[Put | Delete] = []
+        for item in packed:
+            ops += self._new_rows(item.row, item.transaction, [queued.operation_id for queued in item.group])
+            ops += self.queue.pack_rows(item.row.nonce, [queued.order for queued in item.group])
         reach("outbox.pack", "before")
         self._kv.write(ops, sync=True)
         reach("outbox.pack", "after")
-        with self._lock:
-            self.queued = max(0, self.queued - len(group))
-        self._track(row)
+        self.queue.note_taken([queued.order for item in packed for queued in item.group], untidy=True)
+        for item in packed:
+            self._track(item.row)
 
     def fill(self, row: TxRow, transaction: SignedTransaction) -> None:
         """Put a transaction without operations at a nonce that would stay open for ever."""
@@ -265,27 +198,16 @@ class OutboxStore:
     def release(self, row: TxRow, again: Sequence[Queued], failures: Mapping[str, str]) -> None:
         """Bury a transaction that did nothing: operations go back to the queue or fail. Synced."""
         moved = _moved(row, TxState.DEAD, None)
+        orders = self.queue.orders_of(self.ids_of(row.nonce))
         ops: list[Put | Delete] = [Put(number_key(TRANSACTIONS, row.nonce), encode_tx_row(moved))]
-        ops.append(Put(number_key(IDS, row.nonce), encode_ids(failures)))
-        for queued in again:
-            ops += self._requeue_rows(queued)
-        for operation_id, failure in failures.items():
-            failed = encode_operation_row(OperationRow(row.nonce, failure))
-            ops.append(Put(operation_key(operation_id), failed))
+        ops += [Delete(number_key(IDS, row.nonce)), *self.queue.unpack_rows(orders)]
+        ops += [self.queue.queue_row(queued) for queued in again]
+        for operation_id, order in zip(failures, self.queue.orders_of(list(failures)), strict=True):
+            failed = encode_operation_row(OperationRow(row.nonce, failures[operation_id]))
+            ops += [Put(operation_key(operation_id), failed), *self.queue.settle_rows(order, row.nonce)]
         self._kv.write(ops, sync=True)
-        self._note_requeued(again)
+        self.queue.note_back(again)
         self._track(moved)
-
-    def _requeue_rows(self, queued: Queued) -> list[Put | Delete]:
-        return [
-            Delete(operation_key(queued.operation_id)),
-            Put(number_key(QUEUE, queued.order), encode_queued(queued)),
-        ]
-
-    def _note_requeued(self, again: Sequence[Queued]) -> None:
-        with self._lock:
-            self.queued += len(again)
-            self._first_waiting = min([self._first_waiting, *(item.order for item in again)])
 
     # Found on chain, and lost again
 
@@ -296,13 +218,12 @@ class OutboxStore:
             ops.append(Put(number_key(ADOPTED, row.queued.order), encode_adopted(row)))
             found_on_chain = encode_operation_row(OperationRow(None))
             ops.append(Put(operation_key(row.queued.operation_id), found_on_chain))
-            ops.append(Delete(number_key(QUEUE, row.queued.order)))
+            ops += self.queue.settle_rows(row.queued.order, NO_NONCE)
         ops.append(Put(mark_key("seen"), encode_numbers([seen_seq])))
         ops.append(Put(mark_key("searched"), encode_numbers([searched])))
-        ops.append(Put(mark_key("orders"), encode_numbers([self._orders_used])))
+        ops += self.queue.pack_rows(0, [])
         self._kv.write(ops, sync=True)
-        with self._lock:
-            self.queued = max(0, self.queued - len(found))
+        self.queue.note_taken([row.queued.order for row in found], untidy=False)
 
     def adopted(self) -> list[AdoptedRow]:
         """Return all adopted operations."""
@@ -315,7 +236,8 @@ class OutboxStore:
             key = number_key(TRANSACTIONS, row.nonce)
             ops.append(Put(key, encode_tx_row(_moved(row, TxState.SUBMITTED, (0, bytes(32))))))
         for found in unadopted:
-            ops += [Delete(number_key(ADOPTED, found.queued.order)), *self._requeue_rows(found.queued)]
+            ops += [Delete(number_key(ADOPTED, found.queued.order)), *self.queue.queue_rows(found.queued)]
+            ops.append(Delete(operation_key(found.queued.operation_id)))
         self._floor = min([self._floor, *(row.nonce for row in lost)])
         ops.append(Put(mark_key("floor"), encode_numbers([self._floor])))
         ops.append(Put(mark_key("seen"), encode_numbers([seen_seq])))
@@ -325,7 +247,7 @@ class OutboxStore:
         )
         ops.append(Delete(mark_key("final")))
         self._kv.write(ops, sync=True)
-        self._note_requeued([found.queued for found in unadopted])
+        self.queue.note_back([found.queued for found in unadopted])
         self.load_flights()
 
     def raise_floor(self) -> None:

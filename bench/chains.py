@@ -14,7 +14,7 @@ from pathlib import Path
 
 from anchor.chain.contracts import encode_call, gas_for_append
 from anchor.chain.deploy import CouncilActs, Deployment, Profile, Role, deploy
-from anchor.chain.gateway import Gateway
+from anchor.chain.gateway import Gateway, SendOutcome
 from anchor.commitments import Commitment
 from anchor.records import RECORD_BYTES, Flag, MaterialRecord, Stream, encode_record
 from anchor.signer import Signer
@@ -24,6 +24,7 @@ from node.chainserver import start_chain_process
 FULL_BATCH = 512
 WINDOW = 64
 DEADLINE_S = 300.0
+STATE_S = 5.0
 _POLL_S = 0.002
 _HPKE_BYTES = 1216
 
@@ -67,14 +68,23 @@ class RawSender:
             calldata=calldata,
             gas=gas_for_append(len(part)),
         )
-        self.gateway.send_raw(signed.raw)
+        outcome = self.gateway.send_raw(signed.raw)
+        if outcome is not SendOutcome.ACCEPTED:
+            raise ChainStuck(f"the chain did not take a transaction: {outcome}")
         self.sequence += 1
 
     def _require_appended(self) -> None:
         """A transaction that was reverted is mined too, and fast; it must not make a figure."""
-        answer = self.gateway.call(self.deployment.ledger, encode_call("Ledger", "nextSeq", self.member_id))
-        if int.from_bytes(answer) != self.sequence:
-            raise ChainStuck("appends were reverted")
+        nonces_known = time.perf_counter()
+        while (found := self._appended()) != self.sequence:
+            # A busy engine may count the nonce a moment before it shows the state.
+            if time.perf_counter() - nonces_known > STATE_S:
+                raise ChainStuck(f"appends were reverted after {found} of {self.sequence}")
+            time.sleep(_POLL_S)
+
+    def _appended(self) -> int:
+        call = encode_call("Ledger", "nextSeq", self.member_id)
+        return int.from_bytes(self.gateway.call(self.deployment.ledger, call))
 
     def _wait(self, goal: int, started: float) -> int:
         while (mined := self.gateway.nonce(self.signer.address)) < goal:

@@ -68,7 +68,7 @@ def push_once(stage: Stage, path: Path) -> float:
         "subjects": [{**PERSON.as_subject(), "role": "holder"}],
         "caseNo": "BENCH-000002",
         "title": "bench",
-        "sha256": digest_of(path),
+        "sha256": digest_of(path).sha256.hex(),
     }
     answer = client.upload(meta, path)
     assert answer.status == 201

@@ -19,8 +19,8 @@ from bench.runner import run
 from bench.stage import PERSON, Bench, Stage
 
 FILE_BYTES = 4 << 10
-ROUNDS = 5
-SYNC_FILES = 500
+ROUNDS = 3
+SYNC_FILES = 400
 _CALLS = re.compile(r"^\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s.*\b(?:fsync|fdatasync)$", re.MULTILINE)
 
 
@@ -55,7 +55,7 @@ def count_syncs(summary: str) -> int:
 
 def measure(bench: Bench) -> list[Figure]:
     """Push distinct random files on 16 connections; the outbox and the follower work meanwhile."""
-    stage, files = bench.stage, 10_000 if bench.full else 1_500
+    stage, files = bench.stage, 10_000 if bench.full else 1_000
     stage.grow(bench.sizes[0])
 
     def product(_number: int) -> float:

@@ -14,7 +14,7 @@ Measure = Callable[[Bench], Sequence[Figure]]
 
 
 def run(*measures: Measure) -> None:
-    """Measure and print: the command, the versions, the table. Each figure's name goes to stderr as it starts."""
+    """Measure and print: the command, the versions, the table. What comes meanwhile goes to stderr."""
     options = parse_arguments(sys.argv[1:])
     figures: list[Figure] = []
     started = time.monotonic()
@@ -24,7 +24,10 @@ def run(*measures: Measure) -> None:
         for measure in measures:
             name = measure.__module__.removeprefix("bench.")
             print(f"[{time.monotonic() - started:4.0f} s] {name}", file=sys.stderr, flush=True)
-            figures += measure(bench)
+            made = measure(bench)
+            for figure in made:
+                print("         " + " | ".join(figure.cells()), file=sys.stderr, flush=True)
+            figures += made
     print(f"command: python -m bench {' '.join(sys.argv[1:])}".rstrip())
     print(f"machine: {versions()}")
     print(f"seconds: {time.monotonic() - started:.0f}\n")

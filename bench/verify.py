@@ -11,7 +11,7 @@ from bench.load import json_request, rate, send_all
 from bench.runner import run
 from bench.stage import PERSON, Bench, Stage
 
-REQUESTS = 1_500
+REQUESTS = 1_000
 ROUNDS = 5
 FLOOR = "empty FastAPI route"
 

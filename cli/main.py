@@ -36,6 +36,7 @@ from cli.commands import (
     push,
     receipts,
     reuses,
+    store,
     trust,
     verify,
 )
@@ -62,6 +63,7 @@ _MODULES = (
     identity,
     chain,
     nodes,
+    store,
     doctor,
     config,
     api,

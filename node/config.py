@@ -36,7 +36,7 @@ class NodeConfig(BaseSettings):
     chain_rpc: str = Field(description="JSON-RPC address of this node's own chain client")
     chain_id: int = Field(ge=1, description="chain id; another chain is refused")
     directory: str = Field(pattern=r"^0x[0-9a-fA-F]{40}$", description="address of the Directory contract")
-    engine: str = Field(default="embedded", description="finality strategy: embedded")
+    engine: str = Field(default="embedded", description="chain engine, which decides when a block is final: embedded, clique or qbft")
     agencies: tuple[str, ...] = Field(min_length=1, description="USCCs of the agencies this node serves")
     passphrase_file: Path = Field(description="file that holds the passphrase of the key folder")
     max_file_bytes: int = Field(default=4 << 30, ge=1, description="largest file accepted")

@@ -132,6 +132,10 @@ def _restore(options: argparse.Namespace) -> int:
         )
     summary = backups.restore_store(options.file, config.data_dir, keys)
     _print({"dataDir": str(config.data_dir), **asdict(summary)})
+    print(
+        "note: what this node took in after the copy is on chain and not in its store; push those files again",
+        file=sys.stderr,
+    )
     return 0
 
 

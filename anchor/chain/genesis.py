@@ -115,14 +115,14 @@ def render_geth_config(peers: Sequence[Peer]) -> str:
 def render_geth_start(peer: Peer, *, chain_id: int, loopback: bool) -> str:
     """Return the shell script that starts a Clique signer; it makes the chain's folder where there is none.
 
-    With `loopback` it talks to peers on this machine only. `GETH` in the environment names the program.
+    With `loopback` it talks to peers on this machine only. `DELTASEAL_GETH` in the environment names the program.
     """
     flags = "\n".join(f"  {line} \\" for line in _geth_flags(peer, chain_id=chain_id, loopback=loopback))
     return f"""#!/bin/sh
-# Starts signer {peer.name}. GETH names go-ethereum 1.13 (1.14 knows no Clique any more).
+# Starts {peer.name}. DELTASEAL_GETH names go-ethereum 1.13 (1.14 knows no Clique any more).
 set -eu
 cd "$(dirname "$0")"
-GETH="${{GETH:-geth}}"
+GETH="${{DELTASEAL_GETH:-geth}}"
 test -d chain/geth/chaindata || "$GETH" init --datadir chain --state.scheme hash genesis.json
 # geth takes no price of 0 from a flag; until this call it would pass on none of its peers' transactions.
 (

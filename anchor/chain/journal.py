@@ -20,6 +20,7 @@ MAGIC = b"DSCHAINJ"
 VERSION = 1
 DIGEST_BYTES = 32
 MAX_ENTRY_BYTES = 256 << 20
+SECTOR_BYTES = 512
 
 _HEADER = struct.Struct(">8sIQQQQ")  # magic, version, chain id, genesis time, gas limit, created
 _HEAD = struct.Struct(">IQ4s")  # payload length, block number, check
@@ -231,6 +232,8 @@ class Journal:
         length, named, check = _HEAD.unpack(head)
         # Without its own check a flipped bit in a length would look like a cut tail and drop all that follows.
         if check != _head_check(at.digest, length, named) or named != number or length > MAX_ENTRY_BYTES:
+            if self._is_torn(at.end, size):
+                return None
             raise _corrupt("the head of a chain journal entry is damaged", entry=number)
         stop = at.end + _HEAD.size + length + DIGEST_BYTES
         if stop > size:
@@ -240,8 +243,18 @@ class Journal:
         if not any(digest) and self._only_zeros_after(stop - DIGEST_BYTES):
             return None  # The file grew, but its last pages never reached the disk.
         if sha256(at.digest + head + payload).digest() != digest:
+            if self._is_torn(at.end, size):
+                return None
             raise _corrupt("an entry of the chain journal is damaged", entry=number)
         return _decode_payload(number, payload), _Place(stop, digest, number)
+
+    def _is_torn(self, start: int, size: int) -> bool:
+        """Say whether a power cut lost the file's last sectors, from one inside the entry at `start` on.
+
+        Such an entry was never synced, hence never mined. Asked only of an entry that is not whole.
+        """
+        edge = (size - 1) // SECTOR_BYTES * SECTOR_BYTES
+        return edge > start and self._only_zeros_after(edge)
 
     def _only_zeros_after(self, offset: int) -> bool:
         self._handle.seek(offset)

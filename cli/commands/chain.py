@@ -102,6 +102,15 @@ def register(app: typer.Typer) -> None:
     )(epoch)
     command(
         group,
+        "signers",
+        exits=_COUNCIL_EXITS,
+        examples=(
+            "chain signers 0x5fbdb2315678afecb367f032d93f642f64180aa3 --from-block 0 "
+            "--council-key-file council.json",
+        ),
+    )(signers)
+    command(
+        group,
         "approve",
         exits=_COUNCIL_EXITS,
         examples=(
@@ -299,6 +308,33 @@ def epoch(
         {"act": f"epoch {domain}/{number}", "target": each, "state": "final"} for each in sorted(recipients)
     ]
     session.out.items("council_act", rows)
+
+
+def signers(
+    session: Session,
+    addresses: Annotated[
+        list[str], typer.Argument(metavar="ADDRESS", help="Every address that seals blocks from there on.")
+    ],
+    from_block: Annotated[
+        int, typer.Option(min=0, max=2**64 - 1, metavar="N", help="First block; above that of the last set.")
+    ],
+    rpc: Rpc = None,
+    directory: Directory = None,
+    chain_id: ChainId = None,
+    council_key_file: KeyFile = None,
+    council_passphrase_file: PassphraseFile = None,
+) -> None:
+    """Enter in Members who seals the chain from a block on, with the council's key.
+
+    Nodes count seals, and receipts are proved, by what is entered here; the chain's own vote is another act.
+    """
+    from cli.consortium.planning import parse_addresses
+
+    found = parse_addresses(",".join(addresses), place="ADDRESS")
+    _add_council_flags(session, rpc, council_key_file, council_passphrase_file, directory, chain_id)
+    with _council(session) as council:
+        council.acts.set_signers(from_block, found)
+    session.out.item("council_act", {"act": "signers", "target": from_block, "state": "active"})
 
 
 def approve(

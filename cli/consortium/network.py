@@ -39,7 +39,7 @@ class GethSigner:
         """Describe it; nothing is started."""
         self.made = made
         self.name, self.address, self.rpc = made.peer.name, made.peer.address, made.rpc
-        argv = ["/usr/bin/env", f"GETH={program}", "/bin/sh", str(made.folder / START)]
+        argv = ["/usr/bin/env", f"DELTASEAL_GETH={program}", "/bin/sh", str(made.folder / START)]
         self.part = Part(self.name, argv, logs=logs, fix=_FIX)
         self.gateway = Gateway(made.rpc)
 

@@ -15,7 +15,7 @@ from anchor.headers import Engine
 from cli.consortium.folder import SignerPlace, write_genesis, write_network
 from cli.errors import ArgumentInvalid
 
-_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
+_ADDRESS = re.compile(r"0x[0-9a-f]{40}")
 FEWEST = {Engine.CLIQUE: 1, Engine.QBFT: 4}
 
 
@@ -31,7 +31,7 @@ def plan_chain(
     chosen = _engine(engine)
     now = int(time.time())
     if "0x" in signers:
-        addresses = _addresses(signers)
+        addresses = parse_addresses(signers, place="--signers")
         write_genesis(out, chosen, addresses, chain_id=chain_id, time=now, period_s=period_s)
         return [{"name": "", "address": "0x" + each.hex(), "enode": "", "rpc": ""} for each in addresses]
     places = _places(chosen, signers, host, port_base)
@@ -47,6 +47,23 @@ def plan_chain(
     ]
 
 
+def parse_addresses(text: str, *, place: str) -> list[bytes]:
+    """Parse addresses separated by commas to 20 bytes each, ascending; `place` is where they were written.
+
+    Raises:
+        ArgumentInvalid: one is no address, is named twice, or there are more than 64.
+    """
+    parts = [part.strip().lower() for part in text.split(",")]
+    known = all(_ADDRESS.fullmatch(part) for part in parts)
+    if not known or len(set(parts)) < len(parts) or len(parts) > MAX_SIGNERS:
+        raise ArgumentInvalid(
+            "the signers are no list of at most 64 addresses, each named once",
+            hint="0x and 40 hex digits, separated by commas",
+            place=place,
+        )
+    return sorted(bytes.fromhex(part[2:]) for part in parts)
+
+
 def _engine(name: str) -> Engine:
     found = next((each for each in GENESIS_ENGINES if each.value == name), None)
     if found is None:
@@ -54,19 +71,6 @@ def _engine(name: str) -> Engine:
             "this engine has no genesis of several signers", hint="clique or qbft", place="--engine"
         )
     return found
-
-
-def _addresses(text: str) -> list[bytes]:
-    parts = [part.strip() for part in text.split(",")]
-    if not all(_ADDRESS.fullmatch(part) for part in parts) or len({part.lower() for part in parts}) < len(
-        parts
-    ):
-        raise ArgumentInvalid(
-            "the signers are no list of addresses, each named once",
-            hint="0x and 40 hex digits, separated by commas",
-            place="--signers",
-        )
-    return sorted(bytes.fromhex(part[2:]) for part in parts)
 
 
 def _places(engine: Engine, text: str, host: str, port_base: int) -> list[SignerPlace]:

@@ -397,16 +397,12 @@ def restore_store(path: Path, folder: Path, keys: KeyFolder) -> BackupSummary:
             batch.append(Put(key, value))
             size += len(key) + len(value)
             if size >= _BATCH_BYTES:
-                store.write(batch, sync=False)
+                # Synced: LevelDB may change logs in between, and a later sync does not reach an earlier log.
+                store.write(batch, sync=True)
                 batch, size = [], 0
-        store.write([*batch, _restored_mark(_summary_of(reader))], sync=True)
+        store.write(batch, sync=True)
     LevelStore.create(folder / "index", node_id=node_id, seal=None, chain=False).close()
     return _summary_of(reader)
-
-
-def _restored_mark(summary: BackupSummary) -> Put:
-    """Return the row by which the node knows that the chain may hold more of its own than its store."""
-    return rows.SETTING.put(rows.SettingRow("restored_from", str(summary.created_at).encode()))
 
 
 def _summary_of(reader: BackupReader) -> BackupSummary:

@@ -92,7 +92,9 @@ class _Gate:
     """Counts who is inside, and closes once all are out."""
 
     def __init__(self) -> None:
-        self._lock = threading.Condition(threading.Lock())
+        # Taken twice for every row that is read: a bare lock is entered without a call into Python.
+        self._lock = threading.Lock()
+        self._empty = threading.Condition(self._lock)
         self._inside = 0
         self._closed = False
 
@@ -106,7 +108,7 @@ class _Gate:
         with self._lock:
             self._inside -= 1
             if self._closed and not self._inside:
-                self._lock.notify_all()
+                self._empty.notify_all()
 
     def close(self) -> bool:
         """Let nobody in any more and wait for the last to leave; False if it was closed before."""
@@ -114,7 +116,7 @@ class _Gate:
             if self._closed:
                 return False
             self._closed = True
-            self._lock.wait_for(lambda: not self._inside)
+            self._empty.wait_for(lambda: not self._inside)
             return True
 
 

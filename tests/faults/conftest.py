@@ -12,6 +12,7 @@ import pytest
 
 from cli.demo.build import open_network
 from cli.demo.network import Network
+from cli.demo.parts import Part
 
 IDLE_S = "1"
 
@@ -22,8 +23,10 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
     folder: Path = tmp_path_factory.mktemp("faults") / "net"
     with open_network(folder, say=lambda _text: None) as opened:
         # Freshness of seconds asks for a chain whose newest block is seconds old, also when nobody writes.
-        opened.chain.stop()
-        opened.chain.argv += ["--idle", IDLE_S]
+        chain = opened.chain
+        assert isinstance(chain, Part)
+        chain.stop()
+        chain.argv += ["--idle", IDLE_S]
         opened.restart_chain()
         opened.settle()
         yield opened

@@ -11,6 +11,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import httpx
@@ -52,6 +53,12 @@ class Stand:
     def ask(self, sha256: str) -> dict[str, Any]:
         return self.qp.verify(sha256, typeCode=TYPE)
 
+    def says(self, sha256: str, kind: str) -> bool:
+        return bool(self.ask(sha256)["verdict"] == kind)
+
+    def names(self, cause: str) -> bool:
+        return self.chain_part() == cause
+
     def chain_part(self) -> str:
         """Return what QP says of its chain: ok, or the cause."""
         parts = httpx.get(self.qp.url + "/readyz", trust_env=False, timeout=30).json()["parts"]
@@ -67,7 +74,7 @@ class Stand:
     def wait_truth(self) -> None:
         """Wait until QP says the truth about every document and is ready."""
         for kind, sha256 in self.documents.items():
-            until(lambda kind=kind, sha256=sha256: self.ask(sha256)["verdict"] == kind, kind)
+            until(partial(self.says, sha256, kind), kind)
         until(lambda: self.chain_part() == "ok", "ready")
 
 
@@ -207,7 +214,7 @@ def test_a_node_that_starts_at_another_chain_says_so_and_recovers(stand: Stand) 
         node.part.start()
         node.part.wait_line()
         expected = FAULTS.get(fault, "chain_mismatch")
-        until(lambda expected=expected: stand.chain_part() == expected, expected)
+        until(partial(stand.names, expected), expected)
         for kind, sha256 in stand.documents.items():
             assert_stale(stand.ask(sha256), kind, expected)
         stand.proxy.heal()

@@ -39,8 +39,20 @@ ASKED_FOR = {
     *(f"key {verb}" for verb in ("create", "list", "revoke", "member-generate")),
     *(
         f"chain {verb}"
-        for verb in ("run", "status", "members", "contracts", "deploy", "admit", "epoch", "approve")
+        for verb in (
+            "run",
+            "genesis",
+            "status",
+            "members",
+            "contracts",
+            "deploy",
+            "admit",
+            "epoch",
+            "signers",
+            "approve",
+        )
     ),
+    *(f"store {verb}" for verb in ("verify", "backup", "restore")),
     *(f"config {verb}" for verb in ("list", "get", "path", "explain")),
 }
 

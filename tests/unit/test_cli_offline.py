@@ -74,7 +74,9 @@ def checked(
 ) -> Ended:
     (cli.work / "receipt.json").write_text(json.dumps(receipt))
     (cli.work / "trust.json").write_text(json.dumps(render_trust(made.TRUST) if trust is None else trust))
-    return cli("verify", *more, "--offline", "--receipt", "receipt.json", "--trust", "trust.json", "-o", "json")
+    return cli(
+        "verify", *more, "--offline", "--receipt", "receipt.json", "--trust", "trust.json", "-o", "json"
+    )
 
 
 def open_ended(reading: StatusReading | None = None, **how: Any) -> dict[str, Any]:

@@ -96,11 +96,12 @@ def test_reorg_in_the_middle_of_the_walk_is_no_finality() -> None:
 
 
 def test_answer_that_does_not_hash_to_its_hash_is_refused() -> None:
-    gateway = chain([A, B, C, D])
-    top = gateway.top
-    gateway._blocks[4] = replace(top, header={**top.header, "extraData": "0x" + "00" * 97})
-    with pytest.raises(ChainAnswerMalformed):
-        final(gateway)
+    for changed in ({"extraData": "0x" + "00" * 97}, {"stateRoot": "0x" + "00" * 32}):
+        gateway = chain([A, B, C, D])
+        top = gateway.top
+        gateway._blocks[4] = replace(top, header={**top.header, **changed})
+        with pytest.raises(ChainAnswerMalformed):
+            final(gateway)
 
 
 @pytest.mark.parametrize("engine", ["qbft", "ibft2"])

@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 
 from anchor.chain.contracts import encode_call
 from anchor.chain.errors import OperationInvalid
-from anchor.errors import OutboxCorrupt
+from anchor.chain.gateway import SendOutcome
+from anchor.errors import ChainUnavailable, OutboxCorrupt, TransactionRefused
+from anchor.keyvalue import Put
 from anchor.outbox import AppendOperation, CallOperation
+from anchor.outbox_courier import Courier
 from anchor.outbox_rows import MOVES, TxKind, TxRow, TxState, decode_tx_row
 from anchor.records import Stream
 from anchor.signer import parse_transaction
@@ -150,6 +153,36 @@ def test_second_writer_of_an_id_that_comes_late_changes_nothing() -> None:
     expect_each_once(bench, range(1, 2))
 
 
+def test_rows_written_again_after_a_failure_or_an_adoption_change_nothing() -> None:
+    bench = Bench()
+    calldata = encode_call("Ledger", "revoke", 7, b"\xee" * 32, 1)
+    rows = bench.outbox.enqueue([("bad", CallOperation("Ledger", calldata, 90_000)), append(1)])
+    bench.kv.write(rows, sync=True)
+    copy = bench.kv.copy()
+    bench.settle()
+    assert bench.states(["bad", "op-1"]) == ["failed", "final"]
+    for store in (bench.kv, copy):
+        bench.kv = store
+        bench.restart()
+        bench.settle()
+        sent = len(bench.gateway.sent)
+        bench.kv.write(rows, sync=True)
+        bench.step(100.0)
+        bench.settle()
+        assert len(bench.gateway.sent) == sent
+        assert bench.states(["op-1"]) == ["final"]
+
+
+def test_packed_rows_are_tidied_away_when_nothing_else_is_to_do() -> None:
+    bench = Bench()
+    bench.put(*[append(number) for number in range(9)])
+    bench.settle()
+    bench.step()
+    assert list(bench.kv.scan(b"outbox/q/")) == []
+    bench.restart()
+    assert bench.states(["op-8"]) == ["final"]
+
+
 def test_rows_written_late_are_not_missed() -> None:
     bench = Bench()
     late = bench.outbox.enqueue([append(1)])
@@ -158,6 +191,10 @@ def test_rows_written_late_are_not_missed() -> None:
         bench.step()
     assert bench.states(["op-1", "op-2"]) == ["unknown", "submitted"]
     bench.kv.write(late, sync=True)
+    assert bench.states(["op-1", "op-2"]) == ["queued", "submitted"]
+    for _ in range(3):
+        bench.step()
+    assert bench.states(["op-1"]) == ["submitted"]
     bench.settle()
     expect_each_once(bench, range(1, 3))
 
@@ -574,6 +611,39 @@ def test_open_nonce_below_ours_is_filled() -> None:
     expect_each_once(bench, range(1, 2))
 
 
+# The courier
+
+
+@pytest.mark.parametrize(
+    "stop", [ChainUnavailable("down"), TransactionRefused("no"), SendOutcome.UNDERPRICED]
+)
+def test_nothing_is_tried_after_an_answer_that_makes_it_useless(stop: Any) -> None:
+    tried: list[bytes] = []
+
+    def send(raw: bytes) -> SendOutcome:
+        tried.append(raw)
+        if raw != b"second":
+            return SendOutcome.ACCEPTED
+        if isinstance(stop, SendOutcome):
+            return stop
+        raise stop
+
+    with Courier(send) as courier:
+        for nonce, raw in enumerate((b"first", b"second", b"third")):
+            courier.hand(nonce, raw)
+    assert tried == [b"first", b"second"]
+    assert courier.answers == [(0, SendOutcome.ACCEPTED), (1, stop)]
+
+
+def test_unforeseen_error_of_a_send_is_not_swallowed() -> None:
+    def send(raw: bytes) -> SendOutcome:
+        raise Crash
+
+    with pytest.raises(Crash), Courier(send) as courier:
+        courier.hand(0, b"")
+        courier.hand(1, b"")
+
+
 # Rows
 
 
@@ -600,6 +670,8 @@ FAULTS = st.one_of(
     st.tuples(st.just("mine"), st.just(0)),
     st.tuples(st.just("put"), st.integers(1, 6)),
     st.tuples(st.just("act"), st.just(0)),
+    st.tuples(st.just("slow"), st.integers(1, 6)),
+    st.tuples(st.just("deliver"), st.just(0)),
     st.tuples(st.just("crash"), st.integers(0, 12)),
     st.tuples(st.just("power"), st.integers(0, 3)),
     st.tuples(st.just("fail"), st.integers(0, 20)),
@@ -617,13 +689,19 @@ class Story:
     def __init__(self, final_lag: int) -> None:
         self.bench = Bench(ModelChain(final_lag))
         self.count, self.acts, self.foreign_count = 0, 0, 0
+        self.slow_rows: list[Put] = []
 
     def play(self, name: str, value: Any) -> None:
         """Play one event; a crash inside it ends the process, and a new one starts."""
         try:
             getattr(self, name)(value)
         except Crash:
-            self.bench.restart()
+            self.die()
+
+    def die(self) -> None:
+        """End the process, and with it callers that have not written yet."""
+        self.slow_rows, self.slow_count = [], 0
+        self.bench.restart()
 
     def step(self, seconds: float) -> None:
         self.bench.step(seconds)
@@ -632,10 +710,26 @@ class Story:
         self.bench.chain.mine()
 
     def put(self, count: int) -> None:
+        self.deliver(0)
         rows = self.bench.outbox.enqueue([append(self.count + at) for at in range(count)])
         self.bench.kv.die_at = None
         self.bench.kv.write(rows, sync=True)
         self.count += count
+
+    def slow(self, count: int) -> None:
+        # A caller that writes late. A crash ends it with the process, and then nothing was promised.
+        self.deliver(0)
+        self.slow_rows = self.bench.outbox.enqueue([append(self.count + at) for at in range(count)])
+        self.slow_count = count
+
+    def deliver(self, _: int) -> None:
+        """The slow caller writes, perhaps for the second time."""
+        self.bench.kv.die_at = None
+        self.bench.kv.write(self.slow_rows, sync=True)
+        self.count += self.slow_count
+        self.slow_count = 0
+
+    slow_count = 0
 
     def act(self, _: int) -> None:
         rows = self.bench.outbox.enqueue(
@@ -652,7 +746,7 @@ class Story:
 
     def power(self, keep: int) -> None:
         self.bench.kv.lose_power(keep)
-        self.bench.restart()
+        self.die()
 
     def fail(self, calls: int) -> None:
         self.bench.gateway.fail_at = calls
@@ -677,6 +771,7 @@ class Story:
         self.bench.chain.change_membership(active=not self.bench.chain.state.active)
 
     def heal(self) -> None:
+        self.deliver(0)
         if not self.bench.chain.state.active:
             self.bench.chain.change_membership(active=True)
         self.bench.kv.die_at = self.bench.gateway.fail_at = None

@@ -134,6 +134,14 @@ def test_headers_that_are_no_chain_fail() -> None:
         assert last(judged(replace(RECEIPT, headers=headers))) == ("proof_invalid", "headers_unlinked")
 
 
+def test_headers_of_another_fork_do_not_stand_behind_the_block() -> None:
+    fork = sealed.clique_chain(
+        sealed.KEYS[:4], state_root=bytes(32), number=130, time=made.AS_OF, parent=b"\x08" * 32
+    )
+    mixed = replace(RECEIPT, headers=(RECEIPT.headers[0], *fork[1:]))
+    assert last(judged(mixed)) == ("proof_invalid", "headers_unlinked")
+
+
 @pytest.mark.parametrize("dropped", range(len(RECEIPT.nodes)))
 def test_every_node_is_needed(dropped: int) -> None:
     nodes = RECEIPT.nodes[:dropped] + RECEIPT.nodes[dropped + 1 :]
@@ -292,6 +300,21 @@ def test_receipt_over_1_mib_is_refused() -> None:
 def test_the_same_document_slot_twice_is_refused() -> None:
     value = json.loads(raw())
     value["status"]["documents"] *= 2
+    with pytest.raises(ReceiptMalformed):
+        parse_receipt(json.dumps(value).encode())
+
+
+@pytest.mark.parametrize(
+    ("part", "changes"),
+    [
+        ("status", {"asOfBlock": 129}),
+        ("status", {"asOfTime": made.AS_OF + 1}),
+        ("entry", {"time": made.AS_OF + 1}),
+    ],
+)
+def test_status_and_entry_must_fit_the_first_header(part: str, changes: dict[str, int]) -> None:
+    value = json.loads(raw())
+    value[part] |= changes
     with pytest.raises(ReceiptMalformed):
         parse_receipt(json.dumps(value).encode())
 

@@ -123,7 +123,7 @@ async def plan(request: Request, caller: Verifier) -> Response:
 @router.get(
     "/receipts/{material_id}",
     summary="The receipt of a material",
-    openapi_extra=example(response={"format": "deltaseal-receipt/0"}),
+    openapi_extra=example(response={"format": "deltaseal-receipt/1"}),
 )
 async def receipt(
     request: Request,
