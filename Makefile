@@ -1,7 +1,7 @@
 # Every target sets up what it needs, once: Python packages into .venv, Node packages into node_modules.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check bench vectors lock clean
+.PHONY: help setup demo consortium test test-all check bench vectors lock clean
 
 # The first interpreter of a supported version that really runs (a pyenv shim may be there without its Python).
 PYTHON := $(shell for p in python3.11 python3.12 python3 python; do \
@@ -34,6 +34,10 @@ setup: $(VENV)/.ready node_modules/.ready ## install everything the other target
 
 demo: setup ## play the main job: three districts, one chain, real files
 	@$(BIN)/deltaseal demo $(DEMO_ARGS)
+
+consortium: setup ## play the main job on five Clique signers (needs Go, once)
+	@$(BIN)/python -m cli.consortium.geth >/dev/null
+	@$(BIN)/deltaseal demo --engine clique $(DEMO_ARGS)
 
 check: setup ## style, types, layers, licences, artifacts
 	$(BIN)/ruff check .

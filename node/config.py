@@ -36,7 +36,10 @@ class NodeConfig(BaseSettings):
     chain_rpc: str = Field(description="JSON-RPC address of this node's own chain client")
     chain_id: int = Field(ge=1, description="chain id; another chain is refused")
     directory: str = Field(pattern=r"^0x[0-9a-fA-F]{40}$", description="address of the Directory contract")
-    engine: str = Field(default="embedded", description="chain engine, which decides when a block is final: embedded, clique or qbft")
+    engine: str = Field(
+        default="embedded",
+        description="chain engine, which decides when a block is final: embedded, clique, qbft or ibft2",
+    )
     agencies: tuple[str, ...] = Field(min_length=1, description="USCCs of the agencies this node serves")
     passphrase_file: Path = Field(description="file that holds the passphrase of the key folder")
     max_file_bytes: int = Field(default=4 << 30, ge=1, description="largest file accepted")
@@ -52,7 +55,9 @@ class NodeConfig(BaseSettings):
         default=False, description="start the chain in the data folder with the node"
     )
     head_age_limit_s: int = Field(
-        default=180, ge=5, description="age of the newest block that raises chain_stalled"
+        default=180,
+        ge=5,
+        description="age of the newest block that raises chain_stalled, of the final one chain_not_final",
     )
 
     @field_validator("agencies")

@@ -1,6 +1,6 @@
 """The main job on a chain of five signers: push, find, reuse with bytes, receipt; also with one of them dead.
 
-All that `make test` plays on the consortium stands in this file, so that one network serves it.
+One network serves all tests of this file.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from cli.demo.stage import Stage
 from tests.consortium.conftest import Consortium
 from tests.consortium.traffic import push, require_once
 from tests.e2e.papers import Raw
+
+# Setting the network up takes a minute and a half of blocks: part of `make test-all`.
+pytestmark = [pytest.mark.full, pytest.mark.timeout(900)]
 
 
 def _stage(consortium: Consortium) -> Stage:
