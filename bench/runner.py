@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +17,8 @@ Measure = Callable[[Bench], Sequence[Figure]]
 def run(*measures: Measure) -> None:
     """Measure and print: the command, the versions, the table. What comes meanwhile goes to stderr."""
     options = parse_arguments(sys.argv[1:])
+    # Ended from outside, a run still stops the processes that it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     figures: list[Figure] = []
     started = time.monotonic()
     with open_bench(

@@ -308,7 +308,7 @@ def test_in_the_end_lists_contents_and_chain_agree_with_what_was_told(stand: Sta
 
 def test_in_the_end_each_granted_reuse_has_one_record_on_chain(stand: Stand) -> None:
     reuses = [stand.xh.get(f"/v1/reuses/{name}").json() for name in stand.told.granted]
-    assert {one["outcome"] for one in reuses} == {"granted"}
+    assert {one["outcome"] for one in reuses} <= {"granted"}
 
     def all_final() -> bool:
         return all(
@@ -319,7 +319,7 @@ def test_in_the_end_each_granted_reuse_has_one_record_on_chain(stand: Stand) -> 
     stand.until(all_final, "the records of all reuses are final")
     on_chain = records_of(stand.network, people.XH_MEMBER, Stream.REUSE)
     assert on_chain.total() == len(stand.told.granted)
-    assert set(on_chain.values()) == {1}
+    assert set(on_chain.values()) <= {1}
 
 
 def test_in_the_end_no_chunk_is_left_that_nothing_refers_to(stand: Stand) -> None:
