@@ -61,6 +61,7 @@ bench: setup ## measure; each figure with its peer or limit in the same run
 vectors: setup ## rewrite the golden files from the code; review the diff
 	$(BIN)/python -m tests.vectors.make
 	$(BIN)/python -m tests.vectors.make_store
+	$(BIN)/python -m tests.vectors.make_journal
 	$(BIN)/npm run -s vectors:ledger
 
 lock: ## pin again after a change of requirements*.in

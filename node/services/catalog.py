@@ -27,7 +27,9 @@ from verifier.catalog import KIND_NUMBERS, render_entry
 from verifier.errors import CatalogEntryInvalid, FieldProblem
 from verifier.index import EntryVersion
 
-MAX_TRANSACTION_TEXT = 100_000
+# go-ethereum takes transactions of at most 128 KiB; each entry adds offsets, lengths and padding to its text.
+MAX_TRANSACTION_BYTES = 100_000
+ENTRY_OVERHEAD = 512
 MAX_TRANSACTION_ENTRIES = 256
 
 
@@ -171,11 +173,12 @@ def _groups(made: Sequence[Publication]) -> Iterable[list[Publication]]:
     group: list[Publication] = []
     size = 0
     for one in made:
-        if group and (size + len(one.text) > MAX_TRANSACTION_TEXT or len(group) == MAX_TRANSACTION_ENTRIES):
+        weight = len(one.text) + ENTRY_OVERHEAD
+        if group and (size + weight > MAX_TRANSACTION_BYTES or len(group) == MAX_TRANSACTION_ENTRIES):
             yield group
             group, size = [], 0
         group.append(one)
-        size += len(one.text)
+        size += weight
     if group:
         yield group
 

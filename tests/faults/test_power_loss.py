@@ -211,7 +211,14 @@ def test_the_run_has_writes_of_every_kind(stand: Stand) -> None:
     assert len(chunked) > 3
 
 
-@pytest.mark.parametrize("share", [0.0, 0.5, 1.0], ids=["none", "half", "all"])
+@pytest.mark.parametrize(
+    "share",
+    [
+        pytest.param(0.0, id="none"),
+        pytest.param(0.5, id="half", marks=pytest.mark.full),
+        pytest.param(1.0, id="all"),
+    ],
+)
 def test_a_power_cut_at_every_write_keeps_what_was_answered_and_nothing_by_halves(
     stand: Stand, tmp_path: Path, share: float
 ) -> None:
