@@ -42,6 +42,7 @@ def test_a_push_is_final_and_found_by_another_district(pd: Raw, xh: Raw) -> None
     body = answer.json()
     assert body["sha256"] == file.sha256
     assert (body["version"], body["status"], body["anchor"]["status"]) == (1, "active", "final")
+    assert wait_verdict(xh, file.sha256, "valid") == "valid"
     verdict = xh.verify(file.sha256, typeCode=LEASE, subject=FIRM)
     assert (verdict["verdict"], verdict["subjectMatch"], verdict["fresh"]) == ("valid", "match", True)
 
@@ -84,7 +85,7 @@ def test_other_dates_make_a_version_that_supersedes_the_old_one(pd: Raw, xh: Raw
     read = pd.get(f"/v1/materials/{answer.json()['materialId']}").json()
     assert [one["status"] for one in read["versions"]] == ["superseded", "active"]
     # The same bytes stand in both versions; the usable one is what the digest answers with.
-    assert xh.verify(file.sha256, typeCode=LEASE, subject=FIRM)["verdict"] == "valid"
+    assert wait_verdict(xh, file.sha256, "valid") == "valid"
 
 
 def test_a_replacing_file_makes_the_old_bytes_superseded(pd: Raw, xh: Raw) -> None:
@@ -93,8 +94,8 @@ def test_a_replacing_file_makes_the_old_bytes_superseded(pd: Raw, xh: Raw) -> No
     first = pd.push(old, meta).json()
     second = pd.push(new, {**meta, "sha256": new.sha256, "replaces": first["materialId"]}).json()
     assert second["version"] == 2
-    assert xh.verify(old.sha256)["verdict"] == "superseded"
-    assert xh.verify(new.sha256)["verdict"] == "valid"
+    assert wait_verdict(xh, old.sha256, "superseded") == "superseded"
+    assert wait_verdict(xh, new.sha256, "valid") == "valid"
 
 
 def test_a_retry_with_the_same_key_replays_the_first_answer(pd: Raw) -> None:
@@ -257,7 +258,7 @@ def test_a_digest_only_material_is_asserted_and_has_no_bytes(pd: Raw, xh: Raw) -
     headers = {"deltaseal-purpose": "audit", "deltaseal-case": "PD-1"}
     content = pd.http.get(f"/v1/materials/{answer.json()['materialId']}/content", headers=headers)
     assert (content.status_code, content.json()["code"]) == (404, "content_missing")
-    assert xh.verify(file.sha256)["verdict"] == "valid"
+    assert wait_verdict(xh, file.sha256, "valid") == "valid"
     # Nobody has seen the bytes; pushed later, they make a material of their own.
     assert pd.push(file, meta_of(file)).json()["asserted"] is False
 
@@ -344,7 +345,7 @@ def test_only_an_issuer_revokes_a_document_and_reaches_every_copy(network: Netwo
     }
     refused = pd.post("/v1/documents/revoke", act)
     assert (refused.status_code, refused.json()["code"]) == (403, "not_issuer")
-    assert xh.verify(file.sha256, typeCode=LICENCE, subject=FIRM)["verdict"] == "valid"
+    assert wait_verdict(xh, file.sha256, "valid") == "valid"
     issuer = Raw(network, people.SH_SC)
     assert issuer.post("/v1/documents/revoke", act, wait="final").status_code == 202
     verdict = xh.verify(file.sha256, typeCode=LICENCE, subject=FIRM)
