@@ -62,6 +62,7 @@ vectors: setup ## rewrite the golden files from the code; review the diff
 	$(BIN)/python -m tests.vectors.make
 	$(BIN)/python -m tests.vectors.make_store
 	$(BIN)/python -m tests.vectors.make_journal
+	$(BIN)/python -m tests.vectors.make_release
 	$(BIN)/npm run -s vectors:ledger
 
 lock: ## pin again after a change of requirements*.in
