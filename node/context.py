@@ -57,7 +57,6 @@ class ChainState:
     head_number: int = 0
     head_time: int = 0
     behind: int = 0
-    caught_up: bool = False
 
 
 @dataclass(slots=True)

@@ -83,10 +83,7 @@ def follow_once(node: Node) -> bool:
     node.chain.behind = progress.behind
     node.chain.head_number = progress.head_number
     node.chain.head_time = progress.head_time
-    node.chain.caught_up = node.chain.caught_up or progress.behind == 0
-    # Until a new or rebuilt index has reached the head once, what it does not hold says nothing.
-    behind = None if node.chain.caught_up else "index_behind"
-    problem = progress.problem or behind or _head_age_problem(node) or _final_age_problem(node, progress)
+    problem = progress.problem or _head_age_problem(node) or _final_age_problem(node, progress)
     if problem and problem != node.chain.problem:
         LOG.warning("chain_problem", code=problem)
     if node.chain.problem and not problem:

@@ -34,6 +34,9 @@ from node.store.leveldb import LevelStore
 from tests.e2e.papers import INVOICE, File, Raw, fresh_file, lease_wish, meta_of
 from tests.faults.node_spawner import Spawner, wait_serving
 
+# Each case waits for nodes to come back, minutes in all: part of `make test-all`.
+pytestmark = pytest.mark.full
+
 BOUND_S = 90.0
 BIG_BYTES = (5 << 20) + 7
 READ = {"deltaseal-purpose": "test", "deltaseal-case": "C-1"}

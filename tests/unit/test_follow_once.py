@@ -40,15 +40,6 @@ def stepping(*steps: int | Exception) -> Any:
     )
 
 
-def test_an_index_that_never_reached_the_head_is_behind_until_it_has() -> None:
-    node = stepping(7, 3, 0)
-    problems = []
-    for _ in range(3):
-        follow_once(node)
-        problems.append(node.chain.problem)
-    assert problems == ["index_behind", "index_behind", None]
-
-
 def test_a_few_blocks_behind_later_on_are_no_fault() -> None:
     node = stepping(0, 4)
     follow_once(node)
