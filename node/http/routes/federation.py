@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -14,7 +13,7 @@ from node.federation.server import answer_release
 from node.http.app import check_json_type, example
 from node.http.limits import read_body
 from node.http.problems import request_id_of
-from node.http.writes import node_of
+from node.http.writes import in_threads, node_of
 
 router = APIRouter(prefix="/v1/federation", tags=["federation"])
 MAX_REQUEST_BYTES = 64 << 10
@@ -37,9 +36,4 @@ async def release(request: Request) -> Response:
     frames = await asyncio.to_thread(
         answer_release, node_of(request), signed, request_id=request_id_of(request.scope)
     )
-    return StreamingResponse(_in_threads(frames), media_type="application/vnd.deltaseal.release")
-
-
-async def _in_threads(frames: Iterator[bytes]) -> AsyncIterator[bytes]:
-    while (frame := await asyncio.to_thread(next, frames, None)) is not None:
-        yield frame
+    return StreamingResponse(in_threads(frames), media_type="application/vnd.deltaseal.release")
