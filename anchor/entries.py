@@ -131,10 +131,18 @@ def document_key(member_id: int, domain: int, epoch: int, doc_tag: Tag) -> bytes
     Raises:
         StatusMalformed: a part has the wrong length or range.
     """
+    return hashlib.sha256(_number(member_id, 4) + document_name(domain, epoch, doc_tag)).digest()
+
+
+def document_name(domain: int, epoch: int, doc_tag: Tag) -> bytes:
+    """Return how the Ledger names a document: domain 2 ‖ epoch 2 ‖ docTag 16.
+
+    Raises:
+        StatusMalformed: a part has the wrong length or range.
+    """
     if len(doc_tag) != TAG_BYTES:
         raise StatusMalformed("a document tag has 16 bytes", got=len(doc_tag))
-    place = _number(member_id, 4) + _number(domain, 2) + _number(epoch, 2)
-    return hashlib.sha256(place + doc_tag).digest()
+    return _number(domain, 2) + _number(epoch, 2) + doc_tag
 
 
 def encode_status(status: SlotStatus) -> bytes:

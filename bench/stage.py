@@ -24,7 +24,7 @@ from cli.demo.parts import Part, python_argv
 from node.config import CONFIG_NAME, load_config
 from node.runtime import close_node, open_node
 from node.workers import follow_once
-from verifier.catalog import KIND_NUMBERS
+from verifier.catalog import entry_key
 
 BULK_MEMBER = 90
 WIDE_MATTER = "990199900100"
@@ -177,8 +177,7 @@ def publish_wide_matter(network: Network) -> None:
     if answer.body["rejected"]:
         raise network.nodes["XH"].part.failure("it rejected the matter")
     network.settle()
-    key = hashlib.sha256(bytes([KIND_NUMBERS[entry.kind]]) + entry.code.encode()).digest()
-    network.council.approve([key], [1])
+    network.council.approve([entry_key(entry.kind, entry.code)], [1])
     network.settle()
 
 

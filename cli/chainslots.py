@@ -45,8 +45,7 @@ def _read(gateway: Gateway, receipt: Receipt, ledger: bytes, head: Block) -> Slo
         return bytes(decode_result("Ledger", function, raw)[0])
 
     def document(slot: DocumentSlot) -> DocumentSlot:
-        name = slot.domain.to_bytes(2) + slot.epoch.to_bytes(2) + slot.doc_tag
-        return replace(slot, value=ask("documentStatusOf", slot.member_id, name))
+        return replace(slot, value=ask("documentStatusOf", slot.member_id, slot.name))
 
     block = gateway.block(receipt.status.as_of_block)
     return SlotReading(

@@ -6,7 +6,6 @@ Reads events from the first block on, in ranges, and asks the contracts for the 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from anchor.chain.contracts import decode_event, decode_result, encode_call
 from anchor.chain.deploy import Deployment
 from anchor.chain.gateway import Gateway
-from verifier.catalog import KIND_NAMES, KIND_NUMBERS
+from verifier.catalog import KIND_NAMES
 
 _RANGE = 2000
 _ACTIVE = 1
@@ -29,11 +28,6 @@ class PendingEntry:
     code: str
     version: int
     key: bytes
-
-
-def entry_key(kind: str, code: str) -> bytes:
-    """Return the contract's key of an entry: SHA-256(kind ‖ code), docs/reference/contracts.md "Catalog"."""
-    return hashlib.sha256(bytes([KIND_NUMBERS[kind]]) + code.encode()).digest()
 
 
 def active_recipients(gateway: Gateway, deployment: Deployment) -> dict[int, bytes]:

@@ -7,6 +7,7 @@ Must not import chain or HTTP; reads an index through `CatalogView`.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -46,6 +47,11 @@ _CACHE_LIMIT: Final = 100_000
 _ABSENT: Final[Any] = object()
 
 T = TypeVar("T")
+
+
+def entry_key(kind: str, code: str) -> bytes:
+    """Return the contract's key of an entry: SHA-256(kind 1 ‖ code), docs/reference/contracts.md "Catalog"."""
+    return hashlib.sha256(bytes([KIND_NUMBERS[kind]]) + code.encode()).digest()
 
 
 def validate_entry(kind: str, code: str, value: object) -> Entry:

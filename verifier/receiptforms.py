@@ -9,7 +9,7 @@ from typing import Final
 from anchor.base64url import parse_base64url, render_base64url
 from anchor.canonical import JsonValue, parse_strict_json
 from anchor.commitments import PartialOpening, opening_from_json, opening_to_json
-from anchor.entries import STATUS_BYTES, BatchEntry, SlotStatus, decode_status, encode_entry
+from anchor.entries import STATUS_BYTES, BatchEntry, SlotStatus, decode_status, document_name, encode_entry
 from anchor.errors import (
     Base64urlMalformed,
     DeltasealError,
@@ -70,6 +70,11 @@ class DocumentSlot:
     def place(self) -> tuple[int, int, int, bytes]:
         """What names the slot, without its value."""
         return (self.member_id, self.domain, self.epoch, self.doc_tag)
+
+    @property
+    def name(self) -> bytes:
+        """How the Ledger names the document; 20 bytes."""
+        return document_name(self.domain, self.epoch, self.doc_tag)
 
 
 @dataclass(frozen=True, slots=True)

@@ -350,7 +350,8 @@ def approve(
     council_passphrase_file: PassphraseFile = None,
 ) -> None:
     """Approve catalogue versions with the council's key."""
-    from cli.council import PendingEntry, entry_key, pending_entries
+    from cli.council import PendingEntry, pending_entries
+    from verifier.catalog import entry_key
 
     if bool(entries) == pending:
         raise ArgumentInvalid("name versions, or give --pending", hint="materialType/M1001@1")

@@ -9,7 +9,6 @@ Must not import `node`: a node is a process that is started by its command and s
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import secrets
@@ -40,7 +39,7 @@ from cli.demo.network import (
 )
 from cli.demo.parts import Part, python_argv, run_once
 from cli.errors import CliError
-from verifier.catalog import KIND_NUMBERS, REVIEWED_KINDS
+from verifier.catalog import REVIEWED_KINDS, entry_key
 
 CHAIN_ID = 310_000
 HOST = "127.0.0.1"
@@ -352,15 +351,10 @@ def _publish_catalogue(network: Network) -> None:
         raise network.nodes["XH"].part.failure(f"it rejected {len(answer['rejected'])} catalogue entries")
     network.drain()
     reviewed = [entry for entry in entries if entry.kind in REVIEWED_KINDS]
-    network.council.approve([_chain_key(entry) for entry in reviewed], [1] * len(reviewed))
+    network.council.approve([entry_key(entry.kind, entry.code) for entry in reviewed], [1] * len(reviewed))
     network.settle()
     for node in network.nodes.values():
         _require_live(node, reviewed)
-
-
-def _chain_key(entry: CatalogueEntry) -> bytes:
-    """Return the contract's key of an entry (docs/reference/contracts.md, Catalog)."""
-    return hashlib.sha256(bytes([KIND_NUMBERS[entry.kind]]) + entry.code.encode()).digest()
 
 
 def _require_live(node: DemoNode, reviewed: Sequence[CatalogueEntry]) -> None:

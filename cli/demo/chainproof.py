@@ -19,7 +19,6 @@ from anchor.records import RECORD_BYTES, record_id
 from cli.demo.network import Network
 from verifier.receipts import (
     ChainFacts,
-    DocumentSlot,
     Outcome,
     Receipt,
     StatusReading,
@@ -102,15 +101,11 @@ def _later_statuses(network: Network, receipt: Receipt) -> StatusReading:
     """Read the receipt's status slots at the head, which is the receipt's block or one after it."""
     head = network.head()
     documents = tuple(
-        replace(slot, value=_read(network, "documentStatusOf", slot.member_id, _document(slot)))
+        replace(slot, value=_read(network, "documentStatusOf", slot.member_id, slot.name))
         for slot in receipt.status.documents
     )
     claim = _read(network, "statusOf", receipt.member_id, receipt.record[:32])
     return StatusReading(claim, documents, head.number, head.time)
-
-
-def _document(slot: DocumentSlot) -> bytes:
-    return slot.domain.to_bytes(2, "big") + slot.epoch.to_bytes(2, "big") + slot.doc_tag
 
 
 def _read(network: Network, function: str, *arguments: int | bytes) -> bytes:

@@ -23,7 +23,7 @@ from node.errors import EntryNotFound, NotReviewer, VersionConflict, VersionRequ
 from node.services.ledgeracts import call
 from node.services.recording import Actor, record
 from node.services.requests import ImportLine
-from verifier.catalog import KIND_NUMBERS, render_entry
+from verifier.catalog import KIND_NUMBERS, entry_key, render_entry
 from verifier.errors import CatalogEntryInvalid, FieldProblem
 from verifier.index import EntryVersion
 
@@ -55,11 +55,6 @@ class ImportResult:
     published: list[Publication] = field(default_factory=list)
     unchanged: int = 0
     rejected: list[tuple[int, tuple[FieldProblem, ...]]] = field(default_factory=list)
-
-
-def entry_key(kind: str, code: str) -> bytes:
-    """Return the contract's key of an entry: SHA-256(kind 1 ‖ code)."""
-    return hashlib.sha256(bytes([KIND_NUMBERS[kind]]) + code.encode()).digest()
 
 
 def version_slot(kind: str, code: str, version: int) -> bytes:

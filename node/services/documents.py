@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from ulid import ULID
 
+from anchor.entries import document_name
 from anchor.keyvalue import Put
 from node.context import Node
 from node.errors import DomainKeyMissing, NotIssuer
@@ -33,9 +34,7 @@ def revoke(node: Node, actor: Actor, body: DocumentAct, *, on_commit: Callable[[
         )
     reason = parse_reason(body.reason_code)
     documents = [
-        keys.domain.to_bytes(2, "big")
-        + keys.epoch.to_bytes(2, "big")
-        + keys.doc_tag(kind.code, body.document_no)
+        document_name(keys.domain, keys.epoch, keys.doc_tag(kind.code, body.document_no))
         for keys in node.keyring.all()
         if keys.domain in kind.domains
     ]

@@ -199,15 +199,11 @@ def _read_later(node: Node, receipt: Receipt, final: FinalPoint) -> StatusReadin
         return value
 
     documents = tuple(
-        DocumentSlot(*slot.place[:3], slot.doc_tag, read("documentStatusOf", slot.member_id, _document(slot)))
+        DocumentSlot(*slot.place[:3], slot.doc_tag, read("documentStatusOf", slot.member_id, slot.name))
         for slot in receipt.status.documents
     )
     claim = read("statusOf", receipt.member_id, receipt.record[:32])
     return StatusReading(claim, documents, final.number, final.time)
-
-
-def _document(slot: DocumentSlot) -> bytes:
-    return slot.domain.to_bytes(2, "big") + slot.epoch.to_bytes(2, "big") + slot.doc_tag
 
 
 def check(node: Node, shown: dict[str, JsonValue]) -> tuple[Receipt, ReceiptFindings]:

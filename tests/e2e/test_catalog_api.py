@@ -12,8 +12,8 @@ import pytest
 from anchor.chain.contracts import decode_result, encode_call
 from cli.demo import people
 from cli.demo.network import Network
-from node.services.catalog import entry_key
 from tests.e2e.papers import Raw
+from verifier.catalog import entry_key
 
 
 @pytest.fixture(scope="module")

@@ -24,9 +24,10 @@ from anchor.merkle import root
 from anchor.records import Stream, record_id
 from anchor.signer import Signer
 from anchor.slots import batch_slot, claim_slot, document_slot
-from cli.council import active_recipients, entry_key, pending_entries
+from cli.council import active_recipients, pending_entries
 from tests.integration.cli_node_factory import run_cli, start_cli
 from tests.unit import receipt_factory as made
+from verifier.catalog import entry_key
 from verifier.receipts import ChainFacts, DocumentSlot, build_receipt, render_receipt
 
 CHAIN_ID = 310099

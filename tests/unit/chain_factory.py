@@ -16,7 +16,7 @@ from anchor.chain.deploy import Deployment
 from anchor.chain.finality import FinalPoint
 from anchor.chain.gateway import Block, Log
 from anchor.commitments import Commitment
-from anchor.entries import BatchEntry, SlotStatus, StatusFlag, encode_status
+from anchor.entries import BatchEntry, SlotStatus, StatusFlag, document_name, encode_status
 from anchor.errors import ChainUnavailable
 from anchor.keyvalue import KeyValue
 from anchor.merkle import leaf_hash, root
@@ -25,7 +25,7 @@ from anchor.tags import ZERO_TAG, DomainKeys, Tag, derive_domain_keys
 from contracts import load_artifact
 from tests.unit.keyvalue_suite import MemoryKeyValue
 from verifier import events
-from verifier.catalog import KIND_NUMBERS, render_entry
+from verifier.catalog import KIND_NUMBERS, entry_key, render_entry
 from verifier.index import ChainIndex
 from verifier.keyring import KeyRing
 from verifier.subjects import Subject
@@ -85,9 +85,7 @@ def document_revoked(
     member_id: int, document_no: str, *, type_code: str = "M1002", keys: DomainKeys = CITY
 ) -> events.DocumentRevoked:
     """A member's revocation of a document number."""
-    document = (
-        keys.domain.to_bytes(2, "big") + keys.epoch.to_bytes(2, "big") + keys.doc_tag(type_code, document_no)
-    )
+    document = document_name(keys.domain, keys.epoch, keys.doc_tag(type_code, document_no))
     value = encode_status(SlotStatus(StatusFlag.REVOKED, T0, 7, b""))
     return events.DocumentRevoked(member_id, document, value)
 
@@ -148,11 +146,6 @@ def published_text(
         transaction_hash=hashlib.sha256(text).digest(),
         log_index=log_index,
     )
-
-
-def entry_key(kind: str, code: str) -> bytes:
-    """The contract's key of an entry."""
-    return hashlib.sha256(bytes([KIND_NUMBERS[kind]]) + code.encode()).digest()
 
 
 def names(text: str) -> dict[str, str]:
