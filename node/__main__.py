@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from anchor.errors import ChainMismatch, ChainUnavailable, DeltasealError, EngineMissing
+from anchor.headers import Engine
 from node.config import load_config
 from node.errors import ConfigInvalid, KeyFolderError, StoreError, StoreLocked
 from node.runtime import InitRequest, initialise, serve
@@ -46,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("--chain-rpc", default="")
     init.add_argument("--chain-id", type=int, default=310000)
     init.add_argument("--directory", default="")
+    init.add_argument("--engine", choices=[each.value for each in Engine], default=Engine.EMBEDDED.value)
     init.add_argument("--agency", action="append", required=True, dest="agencies")
     init.add_argument("--passphrase-file", type=Path)
     init.add_argument("--host", default="127.0.0.1")
@@ -69,6 +71,7 @@ def _init(options: argparse.Namespace) -> int:
         chain_rpc=options.chain_rpc,
         chain_id=options.chain_id,
         directory=options.directory,
+        engine=options.engine,
         agencies=tuple(options.agencies),
         passphrase_file=options.passphrase_file,
         host=options.host,

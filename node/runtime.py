@@ -83,6 +83,7 @@ class InitRequest:
     name: str
     peer_networks: tuple[str, ...] = ()
     embedded_chain: bool = False
+    engine: str = "embedded"
 
 
 def initialise(request: InitRequest) -> dict[str, str]:
@@ -124,6 +125,7 @@ def _initialise(request: InitRequest, passphrase_file: Path) -> dict[str, str]:
         "chain_rpc": request.chain_rpc,
         "chain_id": request.chain_id,
         "directory": request.directory,
+        "engine": request.engine,
         "agencies": list(request.agencies),
         "passphrase_file": str(passphrase_file.absolute()),
         "peer_networks": list(request.peer_networks),

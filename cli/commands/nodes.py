@@ -24,6 +24,9 @@ def register(app: typer.Typer) -> None:
             "init --data-dir ./pudong --rpc http://127.0.0.1:8545 "
             "--directory 0x5fbdb2315678afecb367f032d93f642f64180aa3 "
             "--agency 12310115FAKE001287",
+            "init --data-dir ./pudong --engine clique --rpc http://127.0.0.1:30304 "
+            "--directory 0x5fbdb2315678afecb367f032d93f642f64180aa3 "
+            "--agency 12310115FAKE001287",
         ),
         exits=(ExitCode.INVALID, ExitCode.UNAVAILABLE),
     )(init)
@@ -41,6 +44,10 @@ def init(
     rpc: Annotated[str | None, typer.Option(metavar="URL", help="JSON-RPC address of the chain.")] = None,
     chain_id: Annotated[str | None, typer.Option(metavar="N", help="Id of the chain.")] = None,
     directory: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Directory contract.")] = None,
+    engine: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="How the chain seals: embedded, clique, qbft or ibft2."),
+    ] = "embedded",
     agency: Annotated[
         list[str] | None, typer.Option(metavar="USCC", help="Agency it serves; repeat it.")
     ] = None,
@@ -68,6 +75,8 @@ def init(
         str(session.settings.get("chain_id")),
         "--directory",
         need("directory", why="init"),
+        "--engine",
+        engine,
         "--host",
         host,
         "--port",

@@ -219,7 +219,7 @@ class CliqueStarter:
         self.group.wait_line()
         self.group.wait_blocks()
         sealers = [Sealer(each.address, each.rpc, each.part) for each in self.group.signers]
-        settings: dict[str, str | int] = {"engine": "clique", "head_age_limit_s": self._head_age_limit_s}
+        settings: dict[str, str | int] = {"head_age_limit_s": self._head_age_limit_s}
         rpcs = [each.rpc for each in self.group.signers]
         return StartedChain(self.group, Engine.CLIQUE, rpcs, sealers, settings)
 

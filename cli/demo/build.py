@@ -219,7 +219,7 @@ def _make_nodes(
     units = []
     for number, (member, port) in enumerate(zip(people.MEMBERS, ports, strict=True)):
         home, rpc = folder / member.key.lower(), chain.rpcs[number % len(chain.rpcs)]
-        argv = _init_argv(member, home, rpc, deployment, port)
+        argv = _init_argv(member, home, chain, rpc, deployment, port)
         units.append(
             (member, home, port, run_once(f"init-{member.key.lower()}", argv, logs=logs, fix=_NODE_FIX))
         )
@@ -235,12 +235,15 @@ def _add_settings(home: Path, settings: Mapping[str, str | int]) -> None:
         target.writelines(f"{name} = {json.dumps(value)}\n" for name, value in settings.items())
 
 
-def _init_argv(member: people.Member, home: Path, rpc: str, deployment: Deployment, port: int) -> list[str]:
+def _init_argv(
+    member: people.Member, home: Path, chain: StartedChain, rpc: str, deployment: Deployment, port: int
+) -> list[str]:
     hosted = (word for agency in member.agencies for word in ("--agency", agency.uscc))
     return python_argv(
         *("node", "init", "--data-dir", str(home), "--name", member.key),
         *("--chain-rpc", rpc, "--chain-id", str(deployment.chain_id)),
-        *("--directory", "0x" + deployment.directory.hex(), "--host", HOST, "--port", str(port)),
+        *("--directory", "0x" + deployment.directory.hex(), "--engine", chain.engine.value),
+        *("--host", HOST, "--port", str(port)),
         # The guard against private endpoints would refuse peers on this machine otherwise.
         *("--peer-network", _LOOPBACK),
         *hosted,
