@@ -9,8 +9,9 @@ PYTHON := $(shell for p in python3.11 python3.12 python3 python; do \
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-# Whole files go to one of two workers, so that each starts its network once.
-PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
+# Groups of tests go to one worker, so that each starts its network once (tests/conftest.py). Three for two cores:
+# the tests of the signers mostly wait for blocks.
+PYTEST := $(BIN)/python -m pytest -q -n 3 --dist loadgroup --no-loadscope-reorder
 # Deterministic hypothesis runs; `make test-all` explores.
 export HYPOTHESIS_PROFILE ?= ci
 

@@ -1,9 +1,11 @@
-"""Settings that all tests share: hypothesis profiles, and no network settings of the machine."""
+"""What all tests share: hypothesis profiles, no network settings of the machine, and what runs on one worker."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -18,3 +20,17 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 for name in list(os.environ):
     if name.lower() in ("http_proxy", "https_proxy", "all_proxy") or name.startswith("DELTASEAL_"):
         del os.environ[name]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep each file on one worker, and all tests of the five signers on one: each starts its network once.
+
+    The signers' tests come first. They wait for blocks, so other workers have the processor meanwhile.
+    """
+    items.sort(key=lambda item: item.path.parent.name != "consortium")
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group_of(item.path)))
+
+
+def _group_of(path: Path) -> str:
+    return path.parent.name if path.parent.name == "consortium" else str(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from cli.demo.build import open_network
 from cli.demo.network import Network
 from tests.support.geth import geth_binary
 
+#: What runs for the tests of this folder.
+_RUNNING = ExitStack()
 #: Short, so that a test need not wait long for a node to say what is wrong.
 HEAD_AGE_LIMIT_S = 20
 
@@ -34,8 +37,16 @@ class Consortium:
 
 @pytest.fixture(scope="session")
 def consortium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consortium]:
-    """Start the network once; its processes end with the session."""
+    """Start the network once; its processes end with the last test of this folder."""
     folder: Path = tmp_path_factory.mktemp("consortium") / "net"
     starter = CliqueStarter(program=geth_binary(), head_age_limit_s=HEAD_AGE_LIMIT_S)
-    with open_network(folder, say=lambda _text: None, start_chain=starter) as network:
+    with _RUNNING:
+        opened = open_network(folder, say=lambda _text: None, start_chain=starter)
+        network = _RUNNING.enter_context(opened)
         yield Consortium(network, starter.group)
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Stop the network when the next test is of another folder: eight processes would run on beside it."""
+    if nextitem is None or nextitem.path.parent != item.path.parent:
+        _RUNNING.close()

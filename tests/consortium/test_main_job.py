@@ -21,8 +21,7 @@ from tests.consortium.conftest import Consortium
 from tests.consortium.traffic import push, require_once
 from tests.e2e.papers import Raw
 
-# Setting the network up takes a minute and a half of blocks: part of `make test-all`.
-pytestmark = [pytest.mark.full, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 
 def _stage(consortium: Consortium) -> Stage:

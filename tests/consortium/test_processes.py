@@ -12,7 +12,7 @@ from tests.consortium.traffic import wait_until
 from tests.e2e.demo_process import alive
 from tests.support.geth import geth_binary
 
-pytestmark = [pytest.mark.full, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(180)
 
 PROGRAM = """
 import sys, time

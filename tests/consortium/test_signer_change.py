@@ -24,7 +24,7 @@ from tests.integration.cli_node_factory import run_cli
 from verifier.receipts import Receipt, ReceiptVerdict, check_receipt, parse_receipt
 from verifier.trust import TrustAnchor, advance_trust
 
-pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 
 @contextmanager

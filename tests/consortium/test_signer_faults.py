@@ -25,7 +25,7 @@ from tests.consortium.traffic import (
 )
 from tests.e2e.papers import LEASE, Raw
 
-pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_with_two_dead_signers_blocks_go_on_and_nothing_becomes_final(consortium: Consortium) -> None:

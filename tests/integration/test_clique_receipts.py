@@ -44,8 +44,7 @@ from verifier.receipts import (
 )
 from verifier.trust import TrustAnchor, advance_trust, parse_step, parse_trust, render_step, render_trust
 
-# Five real signers: part of `make test-all`, and of `make consortium`'s chain.
-pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 AT = datetime(2026, 12, 1, 1, tzinfo=UTC)
 FIELDS = {**made.FIELDS, "expiresOn": "2099-01-01"}
