@@ -68,16 +68,19 @@ class Spawner:
 
 
 def wait_serving(url: str) -> None:
-    """Wait until the node answers and is ready."""
+    """Wait until the node answers and is ready; say what it answered last if that never comes."""
     deadline = time.monotonic() + BOUND_S
+    last = "nothing"
     while time.monotonic() < deadline:
         try:
-            if httpx.get(url + "/readyz", trust_env=False, timeout=5).status_code == 200:
+            answer = httpx.get(url + "/readyz", trust_env=False, timeout=5)
+            if answer.status_code == 200:
                 return
-        except httpx.HTTPError:
-            pass
+            last = answer.text
+        except httpx.HTTPError as error:
+            last = type(error).__name__
         time.sleep(0.03)
-    raise AssertionError("the node did not become ready")
+    raise AssertionError(f"the node did not become ready; it last answered {last}")
 
 
 def main() -> None:
