@@ -57,6 +57,7 @@ class ChainState:
     head_number: int = 0
     head_time: int = 0
     behind: int = 0
+    caught_up: bool = False
 
 
 @dataclass(slots=True)
@@ -96,16 +97,24 @@ class Node:
         """Name what keeps this node from knowing the chain's present state."""
         return (self.chain.problem,) if self.chain.problem else ()
 
-    def learn_keys(self) -> None:
-        """Open the epoch keys that reached this member since last time, and read what they unmask."""
+    def learn_keys(self) -> bool:
+        """Open the epoch keys that reached this member since last time, and read what they unmask.
+
+        Returns whether records became readable. The index reads them before anybody is given the keys: a
+        question under a key whose records are not indexed yet would read `unknown`.
+        """
         if not self.chain.member_id:
-            return
+            return False
         reading = read_envelopes(
             self.index, self.chain.member_id, self.keys.recipient_key(), self.deployment, held=self.keyring
         )
-        added = [self.keyring.add(key) for key in reading.keys]
-        if any(added):
-            self.index.learn(self.keyring)
+        if not reading.keys:
+            return False
+        learned = self.index.learn(self.keyring.widened(reading.keys))
+        for key in reading.keys:
+            self.keyring.add(key)
+        self.index.use_keys(self.keyring)
+        return learned > 0
 
 
 def render_time(seconds: int) -> str:

@@ -75,6 +75,8 @@ def follow_once(node: Node) -> bool:
     """Take what is new on chain into the index; learn new epoch keys; return whether more is waiting."""
     try:
         progress = node.follower.step()
+        _find_member(node)
+        learned = node.learn_keys()
     except DeltasealError as error:
         if node.chain.problem != error.code:
             LOG.warning("chain_problem", code=error.code)
@@ -83,17 +85,23 @@ def follow_once(node: Node) -> bool:
     node.chain.behind = progress.behind
     node.chain.head_number = progress.head_number
     node.chain.head_time = progress.head_time
-    problem = progress.problem or _head_age_problem(node) or _final_age_problem(node, progress)
+    # Records that could only now be read took the newest blocks with them; they come with the next step.
+    node.chain.caught_up = node.chain.caught_up or not (progress.behind or learned)
+    problem = progress.problem or _start_problem(node) or _head_age_problem(node)
+    problem = problem or _final_age_problem(node, progress)
     if problem and problem != node.chain.problem:
         LOG.warning("chain_problem", code=problem)
     if node.chain.problem and not problem:
         LOG.info("chain_followed", head=progress.head_number)
     node.chain.problem = problem
-    _find_member(node)
-    node.learn_keys()
     with node.followed:
         node.followed.notify_all()
-    return progress.behind > 0
+    return progress.behind > 0 or learned
+
+
+def _start_problem(node: Node) -> str | None:
+    # Until a new, restored or rebuilt index has reached the head once, what it does not hold says nothing.
+    return None if node.chain.caught_up else "index_behind"
 
 
 def _head_age_problem(node: Node) -> str | None:

@@ -50,6 +50,13 @@ class KeyRing:
                 self._all = tuple(self._keys.values())
             return new
 
+    def widened(self, more: Iterable[HeldKey]) -> KeyRing:
+        """Return another ring with these keys as well."""
+        wider = KeyRing(self._keys, consume_keys=self._consume.values())
+        for key in more:
+            wider.add(key)
+        return wider
+
     def get(self, domain: int, epoch: int) -> DomainKeys | None:
         """Return the keys of an epoch, or None."""
         return self._keys.get((domain, epoch))

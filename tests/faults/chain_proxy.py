@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 Call = dict[str, Any]
 #: Longer than a gateway waits for an answer.
 SLOW_S = 30.0
+#: So long each answer takes while a chain is read slowly.
+DRAG_S = 0.1
 
 
 class ChainProxy:
@@ -127,6 +129,11 @@ def _stay_silent(handler: Any, proxy: ChainProxy, _body: bytes) -> None:
     handler.hang_up()
 
 
+def _drag(handler: Any, proxy: ChainProxy, body: bytes) -> None:
+    proxy.released.wait(DRAG_S)
+    handler._answer(*proxy.forward(body))
+
+
 _BREAKS: dict[str, Callable[[Any, ChainProxy, bytes], None]] = {
     "pass": lambda handler, proxy, body: handler._answer(*proxy.forward(body)),
     "drop": lambda handler, _proxy, _body: handler.hang_up(),
@@ -137,6 +144,7 @@ _BREAKS: dict[str, Callable[[Any, ChainProxy, bytes], None]] = {
     ),
     "cut": _cut,
     "slow": _stay_silent,
+    "drag": _drag,
 }
 
 # Lies: well-formed answers that are not true.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -220,6 +221,25 @@ def test_a_node_that_starts_at_another_chain_says_so_and_recovers(stand: Stand) 
         stand.proxy.heal()
         wait_ready(node.part, node.url)
         stand.wait_truth()
+
+
+def test_a_node_without_its_index_knows_nothing_until_it_has_read_the_chain(stand: Stand) -> None:
+    """Delete the index of a stopped node; whatever is asked while it reads the chain again is stale."""
+    node = stand.network.nodes["QP"]
+    sealed, _ = stand.push(stand.pd, typeCode=catalogue.LEASE)  # An hour is fresh enough for its type.
+    node.part.stop()
+    shutil.rmtree(node.folder / "index")
+    stand.proxy.become("drag")
+    node.part.start()
+    node.part.wait_line()
+    answers = []
+    while not answers or answers[-1]["verdict"] == "stale":
+        answers.append(stand.qp.verify(sealed, typeCode=catalogue.LEASE))
+    assert {one["verdict"] for one in answers} == {"stale", "valid"}
+    causes = {reason["code"] for one in answers for reason in one["reasons"] if reason["outcome"] == "fail"}
+    assert "index_behind" in causes
+    stand.proxy.heal()
+    stand.wait_truth()
 
 
 def test_a_reuse_during_a_fault_is_never_granted(stand: Stand) -> None:

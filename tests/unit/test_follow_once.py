@@ -11,6 +11,7 @@ from anchor.chain.finality import FinalPoint
 from anchor.errors import ChainUnavailable
 from node.context import ChainState
 from node.workers import follow_once
+from verifier.errors import IndexCorrupt
 from verifier.follower import FollowProgress
 
 NOW = 1_700_000_000
@@ -35,9 +36,41 @@ def stepping(*steps: int | Exception) -> Any:
         clock=lambda: NOW,
         index=SimpleNamespace(member_by_account=lambda _account: None),
         signer=SimpleNamespace(address=b""),
-        learn_keys=lambda: None,
+        learn_keys=lambda: False,
         followed=threading.Condition(),
     )
+
+
+def test_an_index_that_never_reached_the_head_is_behind_until_it_has() -> None:
+    node = stepping(7, 3, 0)
+    problems = []
+    for _ in range(3):
+        follow_once(node)
+        problems.append(node.chain.problem)
+    assert problems == ["index_behind", "index_behind", None]
+
+
+def test_an_index_that_just_learnt_to_read_records_is_behind_until_it_has_taken_its_newest_blocks_again() -> (
+    None
+):
+    node = stepping(0, 0)
+    learning = iter([True, False])
+    node.learn_keys = lambda: next(learning)
+    assert follow_once(node) is True
+    assert node.chain.problem == "index_behind"
+    assert follow_once(node) is False
+    assert node.chain.problem is None
+
+
+def test_a_damaged_index_that_shows_while_keys_are_learnt_is_named() -> None:
+    node = stepping(0)
+
+    def damaged() -> bool:
+        raise IndexCorrupt("a row is damaged")
+
+    node.learn_keys = damaged
+    assert follow_once(node) is False
+    assert node.chain.problem == "index_corrupt"
 
 
 def test_a_few_blocks_behind_later_on_are_no_fault() -> None:

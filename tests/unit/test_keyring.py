@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 from anchor.envelopes import RecipientKey, epoch_info, seal
 from anchor.tags import derive_consume_key, derive_domain_keys
+from node.context import Node
 from tests.unit.chain_factory import DEPLOYMENT, Chain, index_of
 from verifier.events import EnvelopePublished
 from verifier.index import ChainIndex
@@ -65,3 +68,34 @@ def test_keys_that_are_held_are_not_opened_again() -> None:
 def test_keys_never_show_in_a_repr() -> None:
     (key,) = open_envelopes(index_with(envelope(1, 1)), 3, MINE, DEPLOYMENT)
     assert "key=" not in repr(key)
+
+
+def test_a_widened_ring_is_another_one() -> None:
+    first, second = derive_domain_keys(1, 1, b"a" * 32), derive_domain_keys(1, 2, b"b" * 32)
+    held = KeyRing({(1, 1): first}, consume_keys=[derive_consume_key(1, b"s" * 32)])
+    wider = held.widened([second])
+    assert wider.all() == (second, first)
+    assert wider.consume_key(1) == held.consume_key(1)
+    assert held.all() == (first,)
+
+
+def test_a_node_is_given_keys_only_when_the_index_has_read_what_they_unmask() -> None:
+    index, held = index_with(envelope(1, 1)), KeyRing()
+    seen: list[tuple[bool, bool]] = []
+
+    def learn(ring: KeyRing) -> int:
+        seen.append((ring.holds(1, 1), held.holds(1, 1)))
+        return 1
+
+    watched = SimpleNamespace(envelopes_for=index.envelopes_for, learn=learn, use_keys=lambda _ring: None)
+    node: Any = SimpleNamespace(
+        chain=SimpleNamespace(member_id=3),
+        index=watched,
+        keys=SimpleNamespace(recipient_key=lambda: MINE),
+        deployment=DEPLOYMENT,
+        keyring=held,
+    )
+    assert Node.learn_keys(node) is True
+    assert seen == [(True, False)]
+    assert held.holds(1, 1)
+    assert Node.learn_keys(node) is False
