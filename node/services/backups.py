@@ -214,11 +214,11 @@ class BackupSummary:
 def write_backup(store: LevelStore, keys: KeyFolder, *, node_id: str, created_at: int) -> Iterator[bytes]:
     """Yield the backup of `store` as of now: one snapshot, also while the node goes on writing."""
     salt = secrets.token_bytes(32)
-    header = json.dumps(
-        {"format": FORMAT, "nodeId": node_id, "createdAt": created_at, "salt": salt.hex()}, sort_keys=True
-    ).encode()
-    # The snapshot is taken here, before the first byte is asked for.
+    # The snapshot is taken here, before the first byte is asked for; the count after it covers all of it.
     found = store.scan(b"")
+    sealed_rows = store.stats().sealed_rows
+    fields = {"format": FORMAT, "nodeId": node_id, "createdAt": created_at, "salt": salt.hex()}
+    header = json.dumps({**fields, "sealedRows": sealed_rows}, sort_keys=True).encode()
     return _sealed_frames(header, _cipher(keys, salt), found)
 
 
@@ -254,7 +254,10 @@ def _frame_aad(header: bytes, *, last: bool) -> bytes:
 
 
 class BackupReader:
-    """Reads a backup from its beginning to its end; the summary is there once all rows were yielded."""
+    """Reads a backup from its beginning to its end; the summary is there once all rows were yielded.
+
+    `sealed_rows` is what the store had sealed under its key when the copy was made.
+    """
 
     def __init__(self, source: BinaryIO, keys: KeyFolder) -> None:
         """Read the header. Raises StoreForeign: no backup, or of another format."""
@@ -268,6 +271,7 @@ class BackupReader:
             if self._fields["format"] != FORMAT:
                 raise _no_backup()
             self._cipher = _cipher(keys, bytes.fromhex(self._fields["salt"]))
+            self.sealed_rows = int(self._fields["sealedRows"])
         except (ValueError, KeyError, TypeError):
             raise _no_backup() from None
         self.summary: BackupSummary | None = None
@@ -389,20 +393,28 @@ def restore_store(path: Path, folder: Path, keys: KeyFolder) -> BackupSummary:
     """
     node_id = check_backup(path, keys).node_id
     seal = RowSeal(keys.store_key())
-    with _opened(path) as source, LevelStore.create(folder / "store", node_id=node_id, seal=seal) as store:
+    with _opened(path) as source:
         reader = BackupReader(source, keys)
-        batch: list[Put] = []
-        size = 0
-        for key, value in reader.rows():
-            batch.append(Put(key, value))
-            size += len(key) + len(value)
-            if size >= _BATCH_BYTES:
-                # Synced: LevelDB may change logs in between, and a later sync does not reach an earlier log.
-                store.write(batch, sync=True)
-                batch, size = [], 0
-        store.write(batch, sync=True)
+        # The store key goes on, so its count does: a store that began at 0 could seal beyond what nonces allow.
+        with LevelStore.create(
+            folder / "store", node_id=node_id, seal=seal, sealed_rows=reader.sealed_rows
+        ) as store:
+            _fill(store, reader)
     LevelStore.create(folder / "index", node_id=node_id, seal=None, chain=False).close()
     return _summary_of(reader)
+
+
+def _fill(store: LevelStore, reader: BackupReader) -> None:
+    batch: list[Put] = []
+    size = 0
+    for key, value in reader.rows():
+        batch.append(Put(key, value))
+        size += len(key) + len(value)
+        if size >= _BATCH_BYTES:
+            # Synced: LevelDB may change logs in between, and a later sync does not reach an earlier log.
+            store.write(batch, sync=True)
+            batch, size = [], 0
+    store.write(batch, sync=True)
 
 
 def _summary_of(reader: BackupReader) -> BackupSummary:

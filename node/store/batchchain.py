@@ -60,10 +60,13 @@ class ChainEntry:
         return (self.sequence % RING).to_bytes(2, "big")
 
 
-def genesis_entry(store_id: bytes) -> ChainEntry:
-    """Return entry 0 of the store with this 16-byte id: other stores' chains never meet it."""
+def genesis_entry(store_id: bytes, *, sealed_rows: int = 0) -> ChainEntry:
+    """Return entry 0 of the store with this 16-byte id: other stores' chains never meet it.
+
+    `sealed_rows` is what earlier stores have sealed under the same store key.
+    """
     head = hashlib.sha256(b"\x00deltaseal/store/1\x00" + store_id).digest()
-    return ChainEntry(0, head, 0, head, 0)
+    return ChainEntry(0, head, 0, head, sealed_rows)
 
 
 def batch_digest(ops: Iterable[Put | Delete], *, sealed: bool) -> bytes:

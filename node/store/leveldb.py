@@ -185,10 +185,13 @@ class LevelStore:
         _OPEN_STORES.add(self)
 
     @classmethod
-    def create(cls, path: Path, *, node_id: str, seal: RowSeal | None, chain: bool = True) -> Self:
+    def create(
+        cls, path: Path, *, node_id: str, seal: RowSeal | None, chain: bool = True, sealed_rows: int = 0
+    ) -> Self:
         """Make an empty store at `path` and open it; with `chain=False` it keeps no batch chain.
 
-        A crash meanwhile leaves a folder without its STORE file, which `open` refuses.
+        `sealed_rows` counts what was sealed under the same store key before: nonces are used up by key, not
+        by folder. A crash meanwhile leaves a folder without its STORE file, which `open` refuses.
 
         Raises:
             StoreForeign: the folder holds something already.
@@ -202,7 +205,8 @@ class LevelStore:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = FolderLock(path / _LOCK_FILE)
         try:
-            _create_files(path, new_identity(node_id, seal=seal, chained=chain), seal)
+            identity = new_identity(node_id, seal=seal, chained=chain)
+            _create_files(path, identity, seal, sealed_rows=sealed_rows)
         finally:
             lock.release()
         return cls.open(path, seal=seal)
@@ -489,9 +493,9 @@ def _forsake_all() -> None:
 os.register_at_fork(after_in_child=_forsake_all)
 
 
-def _create_files(path: Path, identity: Identity, seal: RowSeal | None) -> None:
+def _create_files(path: Path, identity: Identity, seal: RowSeal | None, *, sealed_rows: int) -> None:
     """Make database, head file and, last of all, the STORE file that makes the folder a store."""
-    first = genesis_entry(identity.store_id)
+    first = genesis_entry(identity.store_id, sealed_rows=sealed_rows)
     with _adapted():
         database = plyvel.DB(
             str(path / DATABASE_FOLDER), create_if_missing=True, error_if_exists=True, paranoid_checks=True
