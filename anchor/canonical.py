@@ -9,8 +9,10 @@ import json
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Final, TypeAlias
 
+import msgspec
 import rfc8785
 
 from anchor.errors import ValueNotCanonical
@@ -20,6 +22,8 @@ JsonValue: TypeAlias = bool | int | str | Sequence["JsonValue"] | Mapping[str, "
 MAX_DEPTH: Final = 16
 # A string is one token, closed or not, so that the scan is linear and brackets in text do not count.
 _BRACKETS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[][{}]', re.DOTALL)
+# Ten times as fast. Text and whole numbers look the same in it; keys it sorts by code point, RFC 8785 by UTF-16.
+_SORTED: Final = msgspec.json.Encoder(order="sorted")
 MAX_INTEGER: Final = 2**53 - 1  # The largest integer that a double holds exactly (RFC 8785 §3.2.2.3).
 
 
@@ -32,11 +36,19 @@ def canonical_bytes(value: JsonValue) -> bytes:
         ValueNotCanonical: a float, an integer outside ±(2^53 − 1), a lone surrogate, text that is not NFC,
             a key that is not text, deeper nesting, or a type that JSON does not have.
     """
-    _refuse_ambiguous(value, depth=0)
+    ascii_keys = _refuse_ambiguous(value, depth=0)
     try:
-        return rfc8785.dumps(value)
+        return _encode(value, ascii_keys=ascii_keys)
     except (rfc8785.CanonicalizationError, UnicodeError, RecursionError):
         raise ValueNotCanonical("the value has no canonical JSON form") from None
+
+
+def _encode(value: JsonValue, *, ascii_keys: bool) -> bytes:
+    """Encode the fast way where it gives the same bytes: the two orders agree on ASCII keys."""
+    if ascii_keys:
+        with suppress(TypeError):  # a subclass of text or number, which the fast encoder does not know
+            return _SORTED.encode(value)
+    return rfc8785.dumps(value)
 
 
 def parse_strict_json(raw: bytes, *, max_bytes: int) -> JsonValue:
@@ -79,30 +91,35 @@ def nests_within(raw: bytes, limit: int) -> bool:
     return True
 
 
-def _refuse_ambiguous(value: object, *, depth: int) -> None:
-    if value is None or isinstance(value, bool):
-        return
-    if isinstance(value, int):
-        _refuse_large(value)
-    elif isinstance(value, str):
+def _refuse_ambiguous(value: object, *, depth: int) -> bool:
+    """Refuse what has no one form; return whether all keys of objects in it are ASCII."""
+    if isinstance(value, str):
         _refuse_text(value)
+    elif value is None or isinstance(value, bool):
+        return True
+    elif isinstance(value, int):
+        _refuse_large(value)
     elif isinstance(value, dict | list | tuple):
-        _refuse_container(value, depth=depth + 1)
+        return _refuse_container(value, depth=depth + 1)
     else:
         hint = "write money in fen and other fractions as text"
         raise ValueNotCanonical("this type has no canonical JSON form", hint=hint, type=type(value).__name__)
+    return True
 
 
-def _refuse_container(value: dict[object, object] | list[object] | tuple[object, ...], *, depth: int) -> None:
+def _refuse_container(value: dict[object, object] | list[object] | tuple[object, ...], *, depth: int) -> bool:
     if depth > MAX_DEPTH:
         raise ValueNotCanonical("the value nests too deeply", limit=MAX_DEPTH)
+    ascii_keys = True
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str):
                 raise ValueNotCanonical("an object key is not text")
             _refuse_text(key)
+            ascii_keys = ascii_keys and key.isascii()
     for item in value.values() if isinstance(value, dict) else value:
-        _refuse_ambiguous(item, depth=depth)
+        ascii_keys = _refuse_ambiguous(item, depth=depth) and ascii_keys
+    return ascii_keys
 
 
 def _refuse_large(value: int) -> None:
@@ -111,6 +128,8 @@ def _refuse_large(value: int) -> None:
 
 
 def _refuse_text(value: str) -> None:
+    if value.isascii():
+        return
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:

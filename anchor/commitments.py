@@ -30,6 +30,7 @@ SALT_KEY_BYTES: Final = 32
 MAX_FIELDS: Final = 64
 MAX_NAME_BYTES: Final = 64
 MAX_VALUE_BYTES: Final = 16 << 10
+_PAIR_BYTES: Final = len(b'["",]')  # what stands around name and value
 _NAME: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9]*", re.ASCII)
 
 
@@ -168,9 +169,10 @@ def _leaves(fields: Mapping[str, JsonValue], salt_key: bytes) -> list[bytes]:
 def _leaf(name: str, value: JsonValue, salt: bytes) -> bytes:
     if len(name) > MAX_NAME_BYTES or _NAME.fullmatch(name) is None:
         raise OpeningMalformed("a field name is not 1 to 64 letters and digits, a letter first")
-    if len(canonical_bytes(value)) > MAX_VALUE_BYTES:
+    pair = canonical_bytes([name, value])
+    if len(pair) - len(name) - _PAIR_BYTES > MAX_VALUE_BYTES:
         raise OpeningMalformed("a field value is too long", limit_bytes=MAX_VALUE_BYTES)
-    return leaf_hash(salt + canonical_bytes([name, value]))
+    return leaf_hash(salt + pair)
 
 
 def _opened_leaf(opened: OpenedField) -> bytes:
