@@ -81,7 +81,8 @@ _BY_EXIT: dict[ExitCode, str] = {
         idempotency_mismatch cursor_invalid material_invalid digest_mismatch type_unknown
         matter_unknown catalog_entry_invalid subject_invalid receipt_malformed release_malformed
         index_corrupt index_foreign logs_invalid rollback_too_deep store_foreign store_newer
-        store_damaged store_rolled_back store_key_exhausted row_malformed blob_damaged
+        store_older migration_backup_foreign store_damaged
+        store_rolled_back store_key_exhausted row_malformed blob_damaged
         blob_truncated key_folder_invalid config_invalid chain_mismatch setting_invalid input_invalid
         push_journal_corrupt
     """,

@@ -1,9 +1,9 @@
 """Errors of a node's store and keys: leaves under `anchor.errors.DeltasealError`.
 
     NodeError
-    ├── StoreError     StoreMissing, StoreLocked, StoreForeign (StoreNewer), StoreDamaged, StoreRolledBack,
+    ├── StoreError     StoreMissing, StoreLocked, StoreForeign (StoreNewer, StoreOlder), StoreDamaged, StoreRolledBack,
     │                  StoreFull, StoreUnwritable, StoreStarved, StoreClosed, StoreKeyExhausted,
-    │                  RowMalformed, BlobDamaged, BlobTruncated
+    │                  RowMalformed, BlobDamaged, BlobTruncated, MigrationBackupForeign
     └── KeyFolderError KeyFolderInvalid, PassphraseWrong, KeyErased
 
 `code` is API: never renamed, never reused. Messages and facts name files, kinds of rows and numbers, never
@@ -49,6 +49,18 @@ class StoreNewer(StoreForeign):
     """A later release wrote this store (facts: schema, supported)."""
 
     code: ClassVar[str] = "store_newer"
+
+
+class StoreOlder(StoreForeign):
+    """An earlier release wrote this store (facts: schema, supported); `store migrate` carries it over."""
+
+    code: ClassVar[str] = "store_older"
+
+
+class MigrationBackupForeign(StoreError):
+    """The file named is not the backup that this store's interrupted migration began with."""
+
+    code: ClassVar[str] = "migration_backup_foreign"
 
 
 class StoreDamaged(StoreError):

@@ -40,6 +40,7 @@ from node.http.limits import HttpLimits, server_config
 from node.http.logs import make_logger
 from node.http.protocol import ConnectionLimits
 from node.http.routes import catalog, federation, materials, operating, reuses, verifying
+from node.indexfolder import open_index
 from node.keys import KeyFolder
 from node.services import pending
 from node.services.apikeys import StoredKeys
@@ -56,7 +57,6 @@ from verifier.index import ChainIndex
 from verifier.keyring import KeyRing
 
 LOG = make_logger()
-INDEX_CACHE_BYTES = 256 << 20
 # Importing and reading what others published comes before acting on it, hence this order in the API description.
 ROUTERS = (
     operating.router,
@@ -231,14 +231,8 @@ def open_node(config: NodeConfig) -> Node:
     signer = load_keystore(keys.keystore_path, passphrase)
     store = LevelStore.open(config.data_dir / "store", seal=RowSeal(keys.store_key()))
     try:
-        if not (config.data_dir / "index").exists():
-            # A projection of the chain: deleting it is how an operator has it built anew.
-            node_id = rows.SETTING.get(store, "node_id")
-            name = node_id.value.decode() if node_id else ""
-            LevelStore.create(config.data_dir / "index", node_id=name, seal=None, chain=False).close()
-        index_store = LevelStore.open(
-            config.data_dir / "index", seal=None, cache_bytes=INDEX_CACHE_BYTES, chain=False
-        )
+        node_id = rows.SETTING.get(store, "node_id")
+        index_store = open_index(config.data_dir / "index", node_id=node_id.value.decode() if node_id else "")
     except BaseException:
         store.close()
         raise

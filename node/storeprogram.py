@@ -1,4 +1,4 @@
-"""`python -m node store verify|backup|restore`: look after the store of a node's folder.
+"""`python -m node store verify|backup|restore|migrate`: look after the store of a node's folder.
 
 Results are one JSON line on stdout; progress and messages go to stderr. Exit codes: 0, 10 for damage, and those of
 `node.__main__`.
@@ -22,8 +22,9 @@ from node.errors import ConfigInvalid, StoreDamaged, StoreLocked, StoreRolledBac
 from node.keys import KeyFolder
 from node.runtime import read_passphrase
 from node.services import backups
-from node.store import rows
+from node.store import migrations, rows
 from node.store.envelope import RowSeal
+from node.store.identity import SCHEMA
 from node.store.leveldb import LevelStore
 
 EXIT_DAMAGED = 10
@@ -32,17 +33,20 @@ _PROGRESS_BYTES = 256 << 20
 
 
 def add_store_commands(commands: Any) -> None:
-    """Add `store` and its three verbs to the parser of `python -m node`."""
+    """Add `store` and its verbs to the parser of `python -m node`."""
     verbs = commands.add_parser("store", help="look after a node's store").add_subparsers(required=True)
     verify = verbs.add_parser("verify", help="read every row and chunk of a stopped node's store")
     backup = verbs.add_parser(
         "backup", help="copy the store into an encrypted file, also while the node runs"
     )
     restore = verbs.add_parser("restore", help="make the store of a folder from a backup")
-    for verb in (verify, backup, restore):
+    migrate = verbs.add_parser("migrate", help="carry a stopped node's store of an earlier release over")
+    for verb in (verify, backup, restore, migrate):
         verb.add_argument("--data-dir", type=Path, required=True)
     backup.add_argument("file", type=Path)
     restore.add_argument("file", type=Path)
+    migrate.add_argument("--backup", type=Path, required=True)
+    migrate.set_defaults(run=lambda options: _or_damaged(_migrate, options))
     verify.set_defaults(run=lambda options: _or_damaged(_verify, options))
     backup.set_defaults(run=lambda options: _or_damaged(_backup, options))
     restore.set_defaults(run=lambda options: _or_damaged(_restore, options))
@@ -80,10 +84,7 @@ def _backup(options: argparse.Namespace) -> int:
     config, keys = _opened(options.data_dir)
     try:
         with _store(config, keys) as store:
-            row = rows.SETTING.get(store, "node_id")
-            name = row.value.decode() if row else ""
-            pieces = backups.write_backup(store, keys, node_id=name, created_at=int(time.time()))
-            summary = backups.save_backup(pieces, options.file, keys)
+            summary = _save_own(store, keys, options.file)
     except StoreLocked:
         # The node runs: it makes the copy itself, from a snapshot.
         summary = backups.save_backup(_from_node(config), options.file, keys)
@@ -132,6 +133,8 @@ def _restore(options: argparse.Namespace) -> int:
         )
     summary = backups.restore_store(options.file, config.data_dir, keys)
     _print({"dataDir": str(config.data_dir), **asdict(summary)})
+    if summary.schema < SCHEMA:
+        print("note: the copy is of an earlier release; run `deltaseal store migrate`", file=sys.stderr)
     print(
         "note: what this node took in after the copy is on chain and not in its store; push those files again",
         file=sys.stderr,
@@ -139,13 +142,39 @@ def _restore(options: argparse.Namespace) -> int:
     return 0
 
 
+def _migrate(options: argparse.Namespace) -> int:
+    config, keys = _opened(options.data_dir)
+    with _store(config, keys, older=True) as store:
+        before, backup = store.schema, None
+        if before < SCHEMA:
+            backup = _backup_before(store, keys, options.backup)
+            migrations.note_backup(store, backup.sha256)
+        migrations.migrate(store, on_step=lambda step: print(f"migrating: {step.change}", file=sys.stderr))
+        _print({"from": before, "to": store.schema, "backup": asdict(backup) if backup else None})
+    return 0
+
+
+def _backup_before(store: LevelStore, keys: KeyFolder, file: Path) -> backups.BackupSummary:
+    """Make and check the backup, or check the one that an interrupted run made of the unchanged store."""
+    if migrations.noted_backup(store):
+        return backups.check_backup(file, keys)
+    return _save_own(store, keys, file)
+
+
+def _save_own(store: LevelStore, keys: KeyFolder, file: Path) -> backups.BackupSummary:
+    row = rows.SETTING.get(store, "node_id")
+    name = row.value.decode() if row else ""
+    pieces = backups.write_backup(store, keys, node_id=name, created_at=int(time.time()))
+    return backups.save_backup(pieces, file, keys)
+
+
 def _opened(data_dir: Path) -> tuple[NodeConfig, KeyFolder]:
     config = load_config(data_dir)
     return config, KeyFolder.open(config.data_dir / "keys", read_passphrase(config))
 
 
-def _store(config: NodeConfig, keys: KeyFolder) -> LevelStore:
-    return LevelStore.open(config.data_dir / "store", seal=RowSeal(keys.store_key()))
+def _store(config: NodeConfig, keys: KeyFolder, *, older: bool = False) -> LevelStore:
+    return LevelStore.open(config.data_dir / "store", seal=RowSeal(keys.store_key()), older=older)
 
 
 def _print(line: dict[str, Any]) -> None:

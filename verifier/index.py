@@ -127,6 +127,11 @@ class ChainIndex:
                 hint="check the chain and Directory settings; if they are right, rebuild the index",
             )
 
+    def layout(self) -> int | None:
+        """Return the layout that the rows have, None while the index is not bound."""
+        held = self._kv.get(rows.IDENTITY)
+        return rows.decode_layout(held) if held is not None else None
+
     def apply(self, block: IndexedBlock, *, final: bool = False) -> None:
         """Add a block's events and move the cursor in one write: after a crash both are there or neither.
 

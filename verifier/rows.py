@@ -195,6 +195,15 @@ class Identity(msgspec.Struct, array_like=True, frozen=True):
 S = TypeVar("S", bound=msgspec.Struct)
 
 
+def decode_layout(encoded: bytes) -> int:
+    """Return the layout in an encoded `Identity`, also in one of another shape; 0 if there is none."""
+    try:
+        fields = msgspec.msgpack.decode(encoded, type=list[Any])
+    except msgspec.MsgspecError:
+        return 0
+    return fields[0] if fields and isinstance(fields[0], int) else 0
+
+
 def encode_struct(row: msgspec.Struct) -> bytes:
     """Encode a msgpack row."""
     return msgspec.msgpack.encode(row)

@@ -1,4 +1,4 @@
-"""`deltaseal store verify|backup|restore`: start the node's own program for the store of its folder."""
+"""`deltaseal store verify|backup|restore|migrate`: start the node's own program for the store of its folder."""
 
 from __future__ import annotations
 
@@ -16,10 +16,16 @@ DataDir = Annotated[str | None, typer.Option(metavar="DIR", help="The node's fol
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
-    group = typer.Typer(no_args_is_help=True, help="Check, back up and restore the store of a node.")
+    group = typer.Typer(no_args_is_help=True, help="Check, back up, restore and migrate the store of a node.")
     app.add_typer(group, name="store")
     exits = (ExitCode.INVALID, ExitCode.UNAVAILABLE, ExitCode.PROOF_FAILED)
     command(group, "verify", examples=("store verify --data-dir ./pudong",), exits=exits)(verify)
+    command(
+        group,
+        "migrate",
+        examples=("store migrate --data-dir ./pudong --backup pudong-before.backup",),
+        exits=exits,
+    )(migrate)
     command(
         group, "backup", examples=("store backup pudong-20261103.backup --data-dir ./pudong",), exits=exits
     )(backup)
@@ -49,6 +55,18 @@ def restore(
 ) -> NoReturn:
     """Make the store of a folder that holds the node's settings and key folder and no store."""
     _run(session, "restore", data_dir, str(file))
+
+
+def migrate(
+    session: Session,
+    backup: Annotated[Path, typer.Option(metavar="FILE", help="File for the backup made first.")],
+    data_dir: DataDir = None,
+) -> NoReturn:
+    """Carry the store of a stopped node over from an earlier release, after a checked backup.
+
+    A run that was cut off is finished by the same command.
+    """
+    _run(session, "migrate", data_dir, "--backup", str(backup))
 
 
 def _run(session: Session, verb: str, data_dir: str | None, *arguments: str) -> NoReturn:

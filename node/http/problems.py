@@ -131,6 +131,8 @@ REGISTRY: Mapping[str, ProblemRow] = {
     "store_locked": ProblemRow(503, "数据库被另一进程占用", "Store locked by another process"),
     "store_foreign": ProblemRow(503, "数据库属于另一节点", "Store of another node"),
     "store_newer": ProblemRow(503, "数据库由更新的版本写成", "Store written by a newer release"),
+    "store_older": ProblemRow(503, "数据库由较早的版本写成，须先迁移", "Store written by an earlier release"),
+    "migration_backup_foreign": ProblemRow(503, "不是本次迁移开始时的备份", "Not the migration's backup"),
     "store_damaged": ProblemRow(503, "数据库已损坏", "Store damaged"),
     "store_rolled_back": ProblemRow(503, "数据库被回退", "Store rolled back"),
     "store_full": ProblemRow(503, "存储空间已满", "Store full", True),

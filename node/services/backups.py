@@ -39,6 +39,7 @@ from node.store import rows
 from node.store.audit import AuditLog
 from node.store.blobs import read_blob
 from node.store.envelope import RowSeal, unwrap_key
+from node.store.identity import OLDEST_SCHEMA, require_schema
 from node.store.leveldb import BLOB_PREFIX, LevelStore
 
 Progress = Callable[[int], None]
@@ -202,9 +203,13 @@ _MAX_ROW_BYTES: Final = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class BackupSummary:
-    """What a backup holds: rows (chunks among them), bytes of them, and the SHA-256 over all, in hex."""
+    """What a backup holds: rows (chunks among them), bytes of them, and the SHA-256 over all, in hex.
+
+    `schema` is that of the store it was made from.
+    """
 
     node_id: str
+    schema: int
     created_at: int
     rows: int
     size_bytes: int
@@ -218,7 +223,8 @@ def write_backup(store: LevelStore, keys: KeyFolder, *, node_id: str, created_at
     found = store.scan(b"")
     sealed_rows = store.stats().sealed_rows
     fields = {"format": FORMAT, "nodeId": node_id, "createdAt": created_at, "salt": salt.hex()}
-    header = json.dumps({**fields, "sealedRows": sealed_rows}, sort_keys=True).encode()
+    counts = {"schema": store.schema, "sealedRows": sealed_rows}
+    header = json.dumps({**fields, **counts}, sort_keys=True).encode()
     return _sealed_frames(header, _cipher(keys, salt), found)
 
 
@@ -260,7 +266,7 @@ class BackupReader:
     """
 
     def __init__(self, source: BinaryIO, keys: KeyFolder) -> None:
-        """Read the header. Raises StoreForeign: no backup, or of another format."""
+        """Read the header. Raises StoreForeign: no backup, or of another format; StoreNewer: of a later release."""
         self._source = source
         (length,) = _LENGTH.unpack(self._read(_LENGTH.size))
         if length > _MAX_HEADER_BYTES:
@@ -271,9 +277,12 @@ class BackupReader:
             if self._fields["format"] != FORMAT:
                 raise _no_backup()
             self._cipher = _cipher(keys, bytes.fromhex(self._fields["salt"]))
-            self.sealed_rows = int(self._fields["sealedRows"])
+            # Backups of the first schema named neither.
+            self._schema = int(self._fields.get("schema", OLDEST_SCHEMA))
+            self.sealed_rows = int(self._fields.get("sealedRows", 0))
         except (ValueError, KeyError, TypeError):
             raise _no_backup() from None
+        require_schema(self._schema, oldest=OLDEST_SCHEMA)
         self.summary: BackupSummary | None = None
 
     def rows(self) -> Iterator[tuple[bytes, bytes]]:
@@ -296,7 +305,7 @@ class BackupReader:
         trailer = json.loads(frame)
         if trailer != {"rows": count, "bytes": size, "sha256": digest.hexdigest()} or self._source.read(1):
             raise _damaged_backup()
-        made = str(self._fields["nodeId"]), int(self._fields["createdAt"])
+        made = str(self._fields["nodeId"]), self._schema, int(self._fields["createdAt"])
         self.summary = BackupSummary(*made, count, size, digest.hexdigest())
 
     def _open(self, number: int) -> tuple[bytes, bool]:
@@ -391,16 +400,21 @@ def restore_store(path: Path, folder: Path, keys: KeyFolder) -> BackupSummary:
     The file is read to its end first, so a damaged one makes no store. Raises what `check_backup` and
     `LevelStore.create` raise.
     """
-    node_id = check_backup(path, keys).node_id
+    checked = check_backup(path, keys)
     seal = RowSeal(keys.store_key())
     with _opened(path) as source:
         reader = BackupReader(source, keys)
         # The store key goes on, so its count does: a store that began at 0 could seal beyond what nonces allow.
-        with LevelStore.create(
-            folder / "store", node_id=node_id, seal=seal, sealed_rows=reader.sealed_rows
-        ) as store:
+        made = LevelStore.create(
+            folder / "store",
+            node_id=checked.node_id,
+            seal=seal,
+            schema=checked.schema,
+            sealed_rows=reader.sealed_rows,
+        )
+        with made as store:
             _fill(store, reader)
-    LevelStore.create(folder / "index", node_id=node_id, seal=None, chain=False).close()
+    LevelStore.create(folder / "index", node_id=checked.node_id, seal=None, chain=False).close()
     return _summary_of(reader)
 
 

@@ -1,6 +1,6 @@
 """Go on with reuses that wait for their consumption to become final.
 
-The intent was stored first, so a crash at any point leaves a row in state `consuming`, which is found again at start.
+The intent was stored first, with a row that says who waits, so a crash at any point leaves one that is found at start.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import replace
 import msgspec
 
 from anchor.commitments import Commitment
-from anchor.keyvalue import Put
+from anchor.keyvalue import Delete, Put
 from node.context import Node
 from node.services import reuses
 from node.services.recording import Actor
@@ -25,9 +25,7 @@ _WORKER = "worker"
 
 def load(node: Node) -> None:
     """Find the reuses that were waiting when the process ended."""
-    node.pending_reuses.update(
-        row.reuse_id for row in rows.REUSE.scan(node.store) if row.state == "consuming"
-    )
+    node.pending_reuses.update(row.reuse_id for row in rows.WAITING.scan(node.store))
 
 
 def finish_once(node: Node) -> bool:
@@ -66,7 +64,8 @@ def _finish(node: Node, row: rows.ReuseRow) -> bool:
         decision_json=reuses.render_decision(node, gathered, decision, evidence, row.reuse_id),
     )
     actor = Actor(row.agency, _WORKER, "")
-    reuses.conclude(node, actor, done, gathered, decision, None, lambda _row: [], also=[_job_done(node, row)])
+    settled: list[Put | Delete] = [_job_done(node, row), rows.WAITING.delete(row.reuse_id)]
+    reuses.conclude(node, actor, done, gathered, decision, None, lambda _row: [], also=settled)
     return True
 
 

@@ -549,7 +549,8 @@ def _consume(
         created_at=node.clock(),
         updated_at=node.clock(),
     )
-    ops: list[Put | Delete] = [rows.REUSE.put(row), rows.JOB.put(job)]
+    waiting = rows.WaitingRow(row.reuse_id, row.created_at)
+    ops: list[Put | Delete] = [rows.REUSE.put(row), rows.JOB.put(job), rows.WAITING.put(waiting)]
     ops += node.outbox.enqueue([(name, consume_call(nullifier, use))])
     ops += evidence.writer.finish_ops() if evidence.writer else []
     ops += on_commit(row)

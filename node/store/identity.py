@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from node.errors import StoreDamaged, StoreForeign, StoreNewer
+from node.errors import StoreDamaged, StoreForeign, StoreNewer, StoreOlder
 from node.store.envelope import RowSeal
 
 IDENTITY_FILE: Final = "STORE"
 FORMAT: Final = "deltaseal-store"
-SCHEMA: Final = 1
+# What changed from one to the next: `MIGRATIONS` in node/store/migrations.py.
+SCHEMA: Final = 2
+OLDEST_SCHEMA: Final = 1
 STORE_ID_BYTES: Final = 16
 _LIMIT_BYTES: Final = 4096
 
@@ -59,24 +61,24 @@ class Identity:
             )
 
 
-def new_identity(node_id: str, *, seal: RowSeal | None, chained: bool) -> Identity:
+def new_identity(node_id: str, *, seal: RowSeal | None, chained: bool, schema: int = SCHEMA) -> Identity:
     """Return the identity of a store that is about to be made."""
-    return Identity(node_id, secrets.token_bytes(STORE_ID_BYTES), seal is not None, chained)
+    return Identity(node_id, secrets.token_bytes(STORE_ID_BYTES), seal is not None, chained, schema)
 
 
-def load_identity(path: Path, *, seal: RowSeal | None) -> Identity:
-    """Read the STORE file.
+def load_identity(path: Path, *, seal: RowSeal | None, oldest: int = SCHEMA) -> Identity:
+    """Read the STORE file; a schema below `oldest` is refused.
 
     Raises:
         StoreDamaged: it is missing beside a database, or altered.
-        StoreNewer: a later release wrote it.
+        StoreNewer, StoreOlder: another release wrote it.
         StoreForeign: another format, or sealed under another key.
     """
     try:
         text, _, mac = path.read_bytes()[:_LIMIT_BYTES].partition(b"\n")
     except OSError:
         raise _damaged("the STORE file is missing: the store was never finished, or lost it") from None
-    identity = _parse(text)
+    identity = _parse(text, oldest)
     if identity.sealed != (seal is not None):
         raise StoreForeign("the store is sealed and no key was given, or the other way round")
     if seal and mac.strip() != _mac(seal, text):
@@ -87,12 +89,12 @@ def load_identity(path: Path, *, seal: RowSeal | None) -> Identity:
     return identity
 
 
-def _parse(text: bytes) -> Identity:
+def _parse(text: bytes, oldest: int) -> Identity:
     try:
         fields = json.loads(text)
         if fields["format"] != FORMAT:
             raise StoreForeign("the folder is not a store of this format", hint="choose another folder")
-        _refuse_newer(int(fields["schema"]))
+        require_schema(int(fields["schema"]), oldest=oldest)
         store_id = bytes.fromhex(fields["storeId"])
         identity = Identity(fields["nodeId"], store_id, fields["sealed"], fields["chained"], fields["schema"])
     except (ValueError, KeyError, TypeError):
@@ -102,7 +104,15 @@ def _parse(text: bytes) -> Identity:
     return identity
 
 
-def _refuse_newer(schema: int) -> None:
+def require_schema(schema: int, *, oldest: int = SCHEMA) -> None:
+    """Refuse what this release does not read. Raises StoreNewer, StoreOlder."""
+    if schema < oldest:
+        raise StoreOlder(
+            f"the store has schema {schema}, this release works with {SCHEMA}",
+            hint="stop the node and run `deltaseal store migrate --backup FILE`",
+            schema=schema,
+            supported=SCHEMA,
+        )
     if schema > SCHEMA:
         raise StoreNewer(
             f"the store has schema {schema}, this release reads up to {SCHEMA}",

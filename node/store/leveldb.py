@@ -16,12 +16,13 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
 import plyvel
 
+from anchor.failpoints import reach
 from anchor.keyvalue import Delete, Put
 from node.errors import (
     RowMalformed,
@@ -47,7 +48,14 @@ from node.store.batchchain import (
 from node.store.envelope import SEAL_LIMIT, RowSeal
 from node.store.files import FolderLock, folder_entries, replace_file, sync_folder
 from node.store.groupcommit import GroupCommit, Ticket
-from node.store.identity import IDENTITY_FILE, Identity, load_identity, new_identity
+from node.store.identity import (
+    IDENTITY_FILE,
+    OLDEST_SCHEMA,
+    SCHEMA,
+    Identity,
+    load_identity,
+    new_identity,
+)
 
 BLOB_PREFIX: Final = b"blob/"
 DATABASE_FOLDER: Final = "leveldb"
@@ -164,6 +172,7 @@ class LevelStore:
         lock: FolderLock,
         *,
         folder: Path,
+        identity: Identity,
         seal: RowSeal | None,
         chain: BatchChain | None,
         head: HeadFile | None,
@@ -173,6 +182,7 @@ class LevelStore:
         self._db = database
         self._lock = lock
         self._folder = folder
+        self._identity = identity
         self._seal = seal
         self._chain = chain
         self._head = head
@@ -186,12 +196,21 @@ class LevelStore:
 
     @classmethod
     def create(
-        cls, path: Path, *, node_id: str, seal: RowSeal | None, chain: bool = True, sealed_rows: int = 0
+        cls,
+        path: Path,
+        *,
+        node_id: str,
+        seal: RowSeal | None,
+        chain: bool = True,
+        schema: int = SCHEMA,
+        sealed_rows: int = 0,
     ) -> Self:
         """Make an empty store at `path` and open it; with `chain=False` it keeps no batch chain.
 
-        `sealed_rows` counts what was sealed under the same store key before: nonces are used up by key, not
-        by folder. A crash meanwhile leaves a folder without its STORE file, which `open` refuses.
+        Only a restore names an older `schema`, that of the rows which it is about to put back, and how many
+        rows were sealed under the same store key before: nonces are used up by key, not by folder.
+
+        A crash meanwhile leaves a folder without its STORE file, which `open` refuses.
 
         Raises:
             StoreForeign: the folder holds something already.
@@ -205,11 +224,11 @@ class LevelStore:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = FolderLock(path / _LOCK_FILE)
         try:
-            identity = new_identity(node_id, seal=seal, chained=chain)
+            identity = new_identity(node_id, seal=seal, chained=chain, schema=schema)
             _create_files(path, identity, seal, sealed_rows=sealed_rows)
         finally:
             lock.release()
-        return cls.open(path, seal=seal)
+        return cls.open(path, seal=seal, older=True)
 
     @classmethod
     def open(
@@ -223,14 +242,16 @@ class LevelStore:
         node_id: str | None = None,
         chain: bool | None = None,
         reserve_bytes: int = DEFAULT_RESERVE_BYTES,
+        older: bool = False,
     ) -> Self:
         """Open the store at `path`; it is never created or repaired here.
 
         `node_id` and `chain`, where given, must be those of the store. A write that would leave less than
-        `reserve_bytes` free on the file system is refused before LevelDB is touched.
+        `reserve_bytes` free on the file system is refused before LevelDB is touched. An `older` schema is opened
+        for migrations and restores only.
 
         Raises:
-            StoreMissing, StoreLocked, StoreForeign, StoreNewer, StoreDamaged, StoreRolledBack,
+            StoreMissing, StoreLocked, StoreForeign, StoreNewer, StoreOlder, StoreDamaged, StoreRolledBack,
             StoreUnwritable, StoreStarved, StoreFull
         """
         if not path.is_dir() or not any(name != _LOCK_FILE for name in folder_entries(path)):
@@ -239,7 +260,9 @@ class LevelStore:
             lock = FolderLock(path / _LOCK_FILE)
         opened: list[Callable[[], None]] = [lock.release]
         try:
-            identity = load_identity(path / IDENTITY_FILE, seal=seal)
+            identity = load_identity(
+                path / IDENTITY_FILE, seal=seal, oldest=OLDEST_SCHEMA if older else SCHEMA
+            )
             identity.require(node_id=node_id, chained=chain)
             database = _open_database(
                 path / DATABASE_FOLDER,
@@ -249,14 +272,21 @@ class LevelStore:
                 compression=None if seal else "snappy",  # ciphertext does not compress
             )
             opened.append(database.close)
-            _require_same(database, identity)
+            _require_same(database, identity, older=older)
             batch_chain, head = _open_chain(path, database, identity, seal)
         except BaseException:
             for undo in reversed(opened):
                 undo()
             raise
         return cls(
-            database, lock, folder=path, seal=seal, chain=batch_chain, head=head, reserve_bytes=reserve_bytes
+            database,
+            lock,
+            folder=path,
+            identity=identity,
+            seal=seal,
+            chain=batch_chain,
+            head=head,
+            reserve_bytes=reserve_bytes,
         )
 
     def get(self, key: bytes) -> bytes | None:
@@ -308,6 +338,23 @@ class LevelStore:
         """Rewrite the files that hold `prefix`, so that deleted and replaced rows leave the disk."""
         with self._gate, _adapted():
             self._db.compact_range(start=prefix, stop=_end_of(prefix))
+
+    @property
+    def schema(self) -> int:
+        """Which form the rows have; below the present one only in a store that was opened as `older`."""
+        return self._identity.schema
+
+    def raise_schema(self, schema: int) -> None:
+        """Say for good that the rows have this form: first in the database, then in the STORE file.
+
+        A crash in between leaves a store that still opens as `older` only, and a second call finishes it.
+        """
+        raised = replace(self._identity, schema=schema)
+        with self._gate, _adapted():
+            self._db.put(_IDENTITY_KEY, raised.encode(), sync=True)
+            reach("migrate.identity", "after")
+            replace_file(self._folder / IDENTITY_FILE, raised.render(self._seal))
+        self._identity = raised
 
     def stats(self) -> StoreStats:
         """Return counts for metrics and tests."""
@@ -537,10 +584,12 @@ def _require_directory(path: Path) -> None:
             )
 
 
-def _require_same(database: Any, identity: Identity) -> None:
+def _require_same(database: Any, identity: Identity, *, older: bool) -> None:
     with _adapted():
         stored = database.get(_IDENTITY_KEY, verify_checksums=True)
-    if stored != identity.encode():
+    # A migration that was cut off has raised the schema in the database and not yet in the STORE file.
+    same = [replace(identity, schema=n).encode() for n in range(identity.schema, SCHEMA + 1)]
+    if stored not in (same if older else same[:1]):
         raise StoreForeign(
             "the database belongs to another store than the STORE file beside it",
             hint="restore the whole store folder from one backup",

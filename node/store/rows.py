@@ -169,6 +169,13 @@ class ReuseRow(Row, frozen=True):
     fields_json: bytes
 
 
+class WaitingRow(Row, frozen=True):
+    """A reuse whose consumption is on its way to the chain; `since` is when it was asked for."""
+
+    reuse_id: str
+    since: int
+
+
 class JobRow(Row, frozen=True):
     """Long work that a caller may ask about; `status` is queued, running, done, failed or cancelled."""
 
@@ -365,10 +372,11 @@ RELEASE: Final = Table(ReleaseRow, kind=13, name="release", ids=["release_id"])
 CHECKPOINT: Final = Table(CheckpointRow, kind=14, name="checkpoint", ids=["name"])
 SETTING: Final = Table(SettingRow, kind=15, name="setting", ids=["name"])
 UNCONFIRMED: Final = Table(UnconfirmedRow, kind=16, name="unconfirmed", ids=["material_id", "version"])
+WAITING: Final = Table(WaitingRow, kind=17, name="waiting", ids=["reuse_id"])
 
 TABLES: Final[tuple[Table[Any], ...]] = (
     MATERIAL, VERSION, BY_AGENCY, BY_SUBJECT, DEDUPE, COMMITMENT, API_KEY, IDEMPOTENCY, REUSE, JOB, AUDIT,
-    NONCE, RELEASE, CHECKPOINT, SETTING, UNCONFIRMED,
+    NONCE, RELEASE, CHECKPOINT, SETTING, UNCONFIRMED, WAITING,
 )  # fmt: skip
 
 BLOB_TABLE: Final = b"blob/"

@@ -29,6 +29,7 @@ from node.errors import (
 )
 from node.store import leveldb
 from node.store.envelope import RowSeal
+from node.store.identity import SCHEMA
 from node.store.leveldb import LevelStore
 from tests.integration import store_factory as make
 from tests.unit.keyvalue_suite import KeyValueSuite, MemoryKeyValue
@@ -145,11 +146,11 @@ def test_newer_schema_is_refused_before_the_database_is_touched(tmp_path: Path) 
     with make.made(path, sealed=False):
         pass
     store_file = path / "STORE"
-    store_file.write_bytes(store_file.read_bytes().replace(b'"schema": 1', b'"schema": 2'))
+    store_file.write_bytes(store_file.read_bytes().replace(b'"schema": %d' % SCHEMA, b'"schema": 99'))
     before = {file.name: file.read_bytes() for file in make.database(path).iterdir()}
     with pytest.raises(StoreNewer) as caught:
         LevelStore.open(path, seal=None)
-    assert caught.value.facts == {"schema": 2, "supported": 1}
+    assert caught.value.facts == {"schema": 99, "supported": SCHEMA}
     assert {file.name: file.read_bytes() for file in make.database(path).iterdir()} == before
 
 
@@ -200,6 +201,7 @@ OPEN_ELSEWHERE = """
 import sys
 from pathlib import Path
 from node.store.envelope import RowSeal
+from node.store.identity import SCHEMA
 from node.store.leveldb import LevelStore
 try:
     LevelStore.open(Path(sys.argv[1]), seal=RowSeal(bytes(range(32))))
@@ -243,6 +245,7 @@ from pathlib import Path
 from anchor.keyvalue import Put
 from node.errors import StoreClosed
 from node.store.envelope import RowSeal
+from node.store.identity import SCHEMA
 from node.store.leveldb import LevelStore
 store = LevelStore.create(Path(sys.argv[1]), node_id="n", seal=RowSeal(bytes(32)))
 store.write([Put(b"k", b"v")], sync=True)
@@ -357,6 +360,7 @@ from pathlib import Path
 from anchor.keyvalue import Put
 from node.errors import StoreClosed
 from node.store.envelope import RowSeal
+from node.store.identity import SCHEMA
 from node.store.leveldb import LevelStore
 path = Path(sys.argv[1])
 LevelStore.create(path, node_id="n", seal=RowSeal(bytes(32))).close()
@@ -389,6 +393,7 @@ import sys, threading
 from pathlib import Path
 from anchor.keyvalue import Put
 from node.errors import StoreClosed
+from node.store.identity import SCHEMA
 from node.store.leveldb import LevelStore
 path = Path(sys.argv[1])
 with LevelStore.create(path, node_id="n", seal=None, chain=False) as store:
@@ -524,6 +529,7 @@ from pathlib import Path
 from anchor.keyvalue import Put
 from node.errors import StoreError
 from node.store.envelope import RowSeal
+from node.store.identity import SCHEMA
 from node.store.leveldb import LevelStore
 store = LevelStore.open(Path(sys.argv[1]), seal=RowSeal(bytes(range(32))))
 resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, resource.RLIM_INFINITY))

@@ -52,7 +52,7 @@ ASKED_FOR = {
             "approve",
         )
     ),
-    *(f"store {verb}" for verb in ("verify", "backup", "restore")),
+    *(f"store {verb}" for verb in ("verify", "backup", "restore", "migrate")),
     *(f"config {verb}" for verb in ("list", "get", "path", "explain")),
 }
 
