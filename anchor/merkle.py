@@ -1,4 +1,4 @@
-"""Merkle trees of RFC 6962 §2.1 over SHA-256: roots, inclusion, consistency, frontier.
+"""Merkle trees of RFC 6962 §2.1 over SHA-256: roots, inclusion, consistency, frontier, growing log.
 
 The same tree is used three times: over the fields of an opening, the records of a batch, and the batches
 of the log. Functions take leaf *hashes*, since each use builds its leaves differently. Contracts and pages
@@ -158,6 +158,78 @@ class Frontier:
         if len(encoded) != 8 + HASH_BYTES * size.bit_count():
             raise MerkleInvalid("the frontier has another length than its size asks for")
         return cls(size, [encoded[at : at + HASH_BYTES] for at in range(8, len(encoded), HASH_BYTES)])
+
+
+class GrowingTree:
+    """A tree that grows and answers for every size it ever had: root and consistency proof in O(log n).
+
+    It keeps the root of every full subtree, 64 bytes a leaf in all. One thread appends; sizes that were reached
+    may be read by others meanwhile, since what is kept never changes.
+    """
+
+    def __init__(self) -> None:
+        self._levels: list[bytearray] = [bytearray()]
+        self.size = 0
+
+    def append(self, leaf: bytes) -> None:
+        """Add a 32-byte leaf hash.
+
+        Raises:
+            MerkleInvalid: the hash is not 32 bytes.
+        """
+        _require_hashes([leaf])
+        level, node = 0, leaf
+        self._levels[0] += node
+        while self.size >> level & 1:
+            node = node_hash(bytes(self._levels[level][-2 * HASH_BYTES : -HASH_BYTES]), node)
+            level += 1
+            if level == len(self._levels):
+                self._levels.append(bytearray())
+            self._levels[level] += node
+        self.size += 1
+
+    def root_at(self, size: int) -> bytes:
+        """Return the root when the tree had `size` leaves. Source: RFC 6962 §2.1.
+
+        Raises:
+            MerkleInvalid: it has never been so large.
+        """
+        self._require_size(size)
+        return self._span(0, size) if size else EMPTY_ROOT
+
+    def consistency_path(self, first: int, second: int) -> list[bytes]:
+        """Return the proof that the tree of `first` leaves is a prefix of that of `second`. RFC 6962 §2.1.2.
+
+        Raises:
+            MerkleInvalid: `first` is more than `second`, or `second` more than there are.
+        """
+        self._require_size(second)
+        if not 0 <= first <= second:
+            raise MerkleInvalid("the earlier tree is not within the later one", size=second)
+        return [] if first in (0, second) else self._subproof(first, 0, second, whole=True)
+
+    def _subproof(self, first: int, start: int, count: int, *, whole: bool) -> list[bytes]:
+        if first == count:
+            return [] if whole else [self._span(start, count)]
+        split = split_point(count)
+        if first <= split:
+            path = self._subproof(first, start, split, whole=whole)
+            return [*path, self._span(start + split, count - split)]
+        path = self._subproof(first - split, start + split, count - split, whole=False)
+        return [*path, self._span(start, split)]
+
+    def _span(self, start: int, count: int) -> bytes:
+        """Return the root over `count` leaves from `start`; a subtree of RFC 6962 begins where its size divides."""
+        if count & (count - 1) == 0:
+            level = count.bit_length() - 1
+            at = (start >> level) * HASH_BYTES
+            return bytes(self._levels[level][at : at + HASH_BYTES])
+        split = split_point(count)
+        return node_hash(self._span(start, split), self._span(start + split, count - split))
+
+    def _require_size(self, size: int) -> None:
+        if not 0 <= size <= self.size:
+            raise MerkleInvalid("the tree has never been so large", size=size)
 
 
 def _parents(level: list[bytes]) -> list[bytes]:

@@ -84,7 +84,7 @@ _BY_EXIT: dict[ExitCode, str] = {
         store_older migration_backup_foreign store_damaged
         store_rolled_back store_key_exhausted row_malformed blob_damaged
         blob_truncated key_folder_invalid config_invalid chain_mismatch setting_invalid input_invalid
-        push_journal_corrupt
+        push_journal_corrupt checkpoint_malformed
     """,
     ExitCode.UNAVAILABLE: """
         chain_unavailable chain_answer_malformed chain_regressed chain_folder_locked

@@ -20,14 +20,14 @@ from anchor.errors import (
     StatusMalformed,
     ValueNotCanonical,
 )
-from anchor.headers import ADDRESS_BYTES, MAX_HEADER_BYTES, Engine, Header, decode_header
+from anchor.headers import MAX_HEADER_BYTES, Engine, Header, decode_header
 from anchor.merkle import HASH_BYTES
 from anchor.records import RECORD_BYTES, Stream, parse_frame
 from anchor.tags import TAG_BYTES, Tag
 from verifier.jsonparts import PartReader, render_hex
 from verifier.proofs.accounts import MAX_NODE_BYTES, MAX_NODES
 from verifier.proofs.headers import MAX_HEADERS
-from verifier.trust import ChainFacts
+from verifier.trust import ChainFacts, read_chain, render_chain
 
 FORMAT: Final = "deltaseal-receipt/1"
 MAX_RECEIPT_BYTES: Final = 1 << 20
@@ -116,12 +116,7 @@ def render_receipt(receipt: Receipt) -> dict[str, JsonValue]:
     status = receipt.status
     return {
         "format": FORMAT,
-        "chain": {
-            "chainId": receipt.chain.chain_id,
-            "genesis": render_hex(receipt.chain.genesis),
-            "directory": render_hex(receipt.chain.directory),
-            "ledger": render_hex(receipt.chain.ledger),
-        },
+        "chain": render_chain(receipt.chain),
         "finality": receipt.finality,
         "opening": opening_to_json(receipt.opening),
         "record": render_base64url(receipt.record),
@@ -199,7 +194,7 @@ def _parse_object(value: JsonValue) -> Receipt:
     if not isinstance(finality, str) or finality not in LABELS.values():
         raise ReceiptMalformed("the receipt names a finality that has no rule here")
     receipt = Receipt(
-        _parse_chain(chain),
+        read_chain(_READ, chain),
         finality,
         opening_from_json(opening),
         parse_base64url(record, length=RECORD_BYTES),
@@ -218,16 +213,6 @@ def _parse_object(value: JsonValue) -> Receipt:
 def _parse_headers(value: JsonValue) -> tuple[Header, ...]:
     raw = _READ.blobs(value, most=MAX_HEADERS, most_bytes=MAX_HEADER_BYTES)
     return tuple(decode_header(each) for each in raw)
-
-
-def _parse_chain(value: JsonValue) -> ChainFacts:
-    chain_id, genesis, directory, ledger = _READ.members(value, "chainId", "genesis", "directory", "ledger")
-    return ChainFacts(
-        _READ.number(chain_id),
-        _READ.hexadecimal(genesis, HASH_BYTES),
-        _READ.hexadecimal(directory, ADDRESS_BYTES),
-        _READ.hexadecimal(ledger, ADDRESS_BYTES),
-    )
 
 
 def _parse_inclusion(value: JsonValue) -> Inclusion:

@@ -149,18 +149,39 @@ def parse_trust(raw: bytes) -> TrustAnchor:
         raise TrustMalformed(
             "this is no trust anchor of a known version", hint=f"this version reads {FORMAT}"
         )
-    chain = ChainFacts(
-        _READ.number(chain_id),
-        _READ.hexadecimal(genesis, HASH_BYTES),
-        _READ.hexadecimal(directory, ADDRESS_BYTES),
-        _READ.hexadecimal(ledger, ADDRESS_BYTES),
-    )
+    chain = _facts(_READ, chain_id, genesis, directory, ledger)
     found = tuple(_parse_set(each) for each in _READ.items(sets, MAX_SETS))
     anchor = TrustAnchor(
         chain, _READ.hexadecimal(members, ADDRESS_BYTES), _parse_engine(engine), found, _parse_time(exported)
     )
     _require_sound(anchor)
     return anchor
+
+
+def render_chain(chain: ChainFacts) -> dict[str, JsonValue]:
+    """Render the object that names a chain in receipts, statements and checkpoints."""
+    return {
+        "chainId": chain.chain_id,
+        "genesis": render_hex(chain.genesis),
+        "directory": render_hex(chain.directory),
+        "ledger": render_hex(chain.ledger),
+    }
+
+
+def read_chain(reader: PartReader, value: JsonValue) -> ChainFacts:
+    """Read the object that names a chain; raises the error of `reader`."""
+    return _facts(reader, *reader.members(value, "chainId", "genesis", "directory", "ledger"))
+
+
+def _facts(
+    reader: PartReader, chain_id: JsonValue, genesis: JsonValue, directory: JsonValue, ledger: JsonValue
+) -> ChainFacts:
+    return ChainFacts(
+        reader.number(chain_id),
+        reader.hexadecimal(genesis, HASH_BYTES),
+        reader.hexadecimal(directory, ADDRESS_BYTES),
+        reader.hexadecimal(ledger, ADDRESS_BYTES),
+    )
 
 
 def render_step(step: TrustStep) -> dict[str, JsonValue]:

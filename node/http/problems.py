@@ -187,6 +187,7 @@ REGISTRY: Mapping[str, ProblemRow] = {
     "logs_invalid": ProblemRow(503, "链上日志自相矛盾", "Logs contradict themselves"),
     "rollback_too_deep": ProblemRow(503, "链回退越过最终区块", "Roll-back beyond a final block"),
     "receipt_malformed": ProblemRow(422, "回执格式不正确", "Malformed receipt"),
+    "checkpoint_malformed": ProblemRow(422, "检查点格式不正确", "Malformed checkpoint"),
     "trust_malformed": ProblemRow(422, "信任锚格式不正确", "Malformed trust anchor"),
     "proof_invalid": ProblemRow(422, "证明无效", "Invalid proof"),
 }

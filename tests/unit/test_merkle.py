@@ -6,6 +6,7 @@ from anchor.errors import MerkleInvalid
 from anchor.merkle import (
     EMPTY_ROOT,
     Frontier,
+    GrowingTree,
     consistency_path,
     inclusion_path,
     leaf_hash,
@@ -120,3 +121,58 @@ def test_frontier_follows_the_tree() -> None:
 def test_frontier_refuses_what_is_no_hash() -> None:
     with pytest.raises(MerkleInvalid):
         Frontier().append(b"short")
+
+
+# google/certificate-transparency, cpp/merkletree/merkle_tree_test.cc (precomputed proofs), transparency-dev/merkle.
+PUBLISHED_CONSISTENCY = {
+    (1, 1): [],
+    (1, 8): [
+        "96a296d224f285c67bee93c30f8a309157f0daa35dc5b87e410b78630a09cfc7",
+        "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e",
+        "6b47aaf29ee3c2af9af889bc1fb9254dabd31177f16232dd6aab035ca39bf6e4",
+    ],
+    (6, 8): [
+        "0ebc5d3437fbe2db158b9f126a1d118e308181031d0a949f8dededebc558ef6a",
+        "ca854ea128ed050b41b35ffc1b87b8eb2bde461e9e3b5596ece6b9d5975a0ae0",
+        "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
+    ],
+    (2, 5): [
+        "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e",
+        "bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b",
+    ],
+}
+
+
+@pytest.mark.parametrize(("sizes", "published"), PUBLISHED_CONSISTENCY.items())
+def test_published_consistency_proofs(sizes: tuple[int, int], published: list[str]) -> None:
+    leaves = [leaf_hash(bytes.fromhex(each)) for each in CT_LEAVES]
+    first, second = sizes
+    path = consistency_path(leaves[:second], first)
+    assert [each.hex() for each in path] == published
+    heads = (bytes.fromhex(PUBLISHED_ROOTS[first - 1]), bytes.fromhex(PUBLISHED_ROOTS[second - 1]))
+    verify_consistency(first, second, *heads, path)
+
+
+def test_growing_tree_answers_for_every_size_it_ever_had() -> None:
+    tree = GrowingTree()
+    for leaf in LEAVES[:70]:
+        tree.append(leaf)
+    for second in range(71):
+        assert tree.root_at(second) == naive.tree_head(LEAVES[:second])
+        for first in range(second + 1):
+            assert tree.consistency_path(first, second) == consistency_path(LEAVES[:second], first)
+
+
+def test_growing_tree_answers_for_no_size_that_it_never_had() -> None:
+    tree = GrowingTree()
+    tree.append(LEAVES[0])
+    for ask in (
+        lambda: tree.root_at(2),
+        lambda: tree.consistency_path(1, 2),
+        lambda: tree.consistency_path(2, 1),
+    ):
+        with pytest.raises(MerkleInvalid):
+            ask()
+    with pytest.raises(MerkleInvalid):
+        tree.append(b"short")
+    assert tree.size == 1

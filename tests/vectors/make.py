@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from anchor.errors import DeltasealError
-from tests.vectors import commitment_cases, key_cases, ledger_cases, receipt_cases, record_cases, trust_cases
+from tests.vectors import (
+    checkpoint_cases,
+    commitment_cases,
+    key_cases,
+    ledger_cases,
+    receipt_cases,
+    record_cases,
+    trust_cases,
+)
 from tests.vectors.common import Asked
 from tests.vectors.operations import OPERATIONS, Json
 
@@ -38,6 +46,11 @@ SOURCES: Mapping[str, tuple[str, Callable[[], Iterator[Asked]], Callable[[], Ite
         ledger_cases.merkle_rejects,
     ),
     "entry": ("docs/reference/batch-and-log.md", ledger_cases.entry_accepts, ledger_cases.entry_rejects),
+    "checkpoint": (
+        "docs/reference/checkpoint.md, EIP-712, RFC 9162 §2.1.4",
+        checkpoint_cases.checkpoint_accepts,
+        checkpoint_cases.checkpoint_rejects,
+    ),
     "receipt": (
         "docs/reference/receipt.md, EIP-225, EIP-1186",
         receipt_cases.receipt_accepts,

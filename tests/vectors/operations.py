@@ -51,6 +51,7 @@ from anchor.records import (
     record_id,
 )
 from anchor.tags import Tag, derive_consume_key, derive_domain_keys
+from verifier.checkpoints import checkpoint_signer, find_conflict, parse_checkpoint, verify_extends
 from verifier.receipts import DocumentSlot, StatusReading, check_receipt, parse_receipt, render_receipt
 from verifier.trust import advance_trust, parse_step, parse_trust, render_step, render_trust
 
@@ -200,6 +201,17 @@ def _advance(value: Json) -> Json:
     return render_trust(advance_trust(anchor, parse_step(json.dumps(value["step"]).encode())))
 
 
+def _conflict(value: Json) -> Json:
+    one, other = (parse_checkpoint(json.dumps(value[name]).encode()) for name in ("one", "other"))
+    return find_conflict(one.checkpoint, other.checkpoint)
+
+
+def _extends(value: Json) -> Json:
+    earlier, later = (parse_checkpoint(json.dumps(value[name]).encode()) for name in ("earlier", "later"))
+    verify_extends(earlier.checkpoint, later.checkpoint, [b(each) for each in value["path"]])
+    return "extends"
+
+
 OPERATIONS: Mapping[str, Callable[[Json], Json]] = {
     "record.encode": _record_encode,
     "record.decode": _record_decode,
@@ -224,6 +236,9 @@ OPERATIONS: Mapping[str, Callable[[Json], Json]] = {
     "entry.decode_status": _status_json,
     "entry.claim_key": lambda value: h(claim_key(value["memberId"], Commitment(b(value["commitment"])))),
     "entry.document_key": _document_key,
+    "checkpoint.signer": lambda value: h(checkpoint_signer(parse_checkpoint(base64.b64decode(value)))),
+    "checkpoint.conflict": _conflict,
+    "checkpoint.extends": _extends,
     "receipt.check": _check,
     "receipt.parse": lambda value: render_receipt(parse_receipt(base64.b64decode(value))),
     "trust.parse": lambda value: render_trust(parse_trust(base64.b64decode(value))),
