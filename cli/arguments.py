@@ -97,6 +97,23 @@ def parse_day(text: str | None, *, place: str) -> str | None:
     raise ArgumentInvalid("a date is YYYY-MM-DD and must exist", hint="for example 2026-11-03", place=place)
 
 
+def parse_moment(text: str, *, place: str) -> datetime:
+    """Read a time that names its zone.
+
+    Raises:
+        ArgumentInvalid: any other spelling: a machine's own zone must not decide.
+    """
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise ArgumentInvalid(
+            "a time names its zone", hint="for example 2026-11-03T10:00:00+08:00", place=place
+        )
+    return found
+
+
 def parse_sha256(text: str, *, place: str = "--sha256") -> str:
     """Check a digest of 64 hex digits and return it in lower case.
 

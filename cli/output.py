@@ -99,6 +99,11 @@ class Output:
                 self._table(VIEWS[name], rows)
         return None
 
+    def line(self, value: Any) -> None:
+        """Write a JSON value on a line of its own, at once: whoever reads may be waiting for it."""
+        self._json(value)
+        self._stdout.flush()
+
     def raw(self, value: Any) -> None:
         """Write a JSON value as it is: indented for a table, on one line for jsonl."""
         self._json(value, indent=None if self.form == "jsonl" else 2)

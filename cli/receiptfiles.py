@@ -1,29 +1,22 @@
-"""Reads receipts, trust anchors and steps from disk, and runs the check of `verifier.receipts` on them."""
+"""Reads receipts, trust anchors and steps from disk."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from anchor.headers import Engine
 from cli.arguments import digest_of
 from cli.errors import InputInvalid, InputMissing, SettingMissing
-from cli.exitcodes import RECEIPT_EXITS, ExitCode
 from cli.session import Session
 from verifier.receipts import (
     MAX_RECEIPT_BYTES,
     Outcome,
-    Reason,
     Receipt,
-    ReceiptFindings,
     ReceiptMalformed,
-    ReceiptVerdict,
     check_digest,
-    check_receipt,
     parse_receipt,
 )
 from verifier.trust import (
@@ -36,12 +29,17 @@ from verifier.trust import (
     parse_trust,
 )
 
-if TYPE_CHECKING:
-    from cli.chainslots import SlotReading
-
 _TRUST_FIELDS = {"genesis": 32, "directory": 20, "ledger": 20}
 _EXPORT_HINT = "`deltaseal trust export` writes one; `chain deploy --to FILE` names the chain alone"
-_CHINA = timezone(timedelta(hours=8))
+
+
+def receipt_content(path: Path) -> bytes:
+    """Read the bytes of a receipt; of one that is too long, as many as show that it is.
+
+    Raises:
+        InputMissing: it cannot be opened.
+    """
+    return _start(path, MAX_RECEIPT_BYTES + 1, "receipt")
 
 
 def read_receipt(path: Path) -> Receipt:
@@ -77,11 +75,6 @@ def compare_file(receipt_path: Path, file: Path) -> bool:
     """
     reason = check_digest(read_receipt(receipt_path), digest_of(file).sha256)
     return reason.outcome is Outcome.PASS
-
-
-def opened_fields(receipt: Receipt) -> dict[str, Any]:
-    """Return the fields that the receipt opens."""
-    return {each.name: each.value for each in receipt.opening.opened}
 
 
 def read_trust(path: Path) -> TrustAnchor:
@@ -149,104 +142,6 @@ def read_step(path: Path) -> TrustStep:
         ) from None
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What a receipt amounts to: one word, every step, and the exit code that says so to a script."""
-
-    verdict: ReceiptVerdict
-    reasons: tuple[Reason, ...]
-    exit: ExitCode
-
-
-def judge(findings: ReceiptFindings, file: Reason | None) -> Judgement:
-    """Add what was found about the file in hand; another file's receipt proves nothing about this one."""
-    if file is None or findings.outcome is Outcome.FAIL:
-        return Judgement(findings.verdict, findings.reasons, RECEIPT_EXITS[findings.verdict])
-    verdict = findings.verdict
-    if file.outcome is Outcome.FAIL:
-        verdict = ReceiptVerdict.PROOF_INVALID
-    elif file.outcome is Outcome.UNPROVEN:
-        verdict = ReceiptVerdict.UNPROVEN
-    return Judgement(verdict, (*findings.reasons, file), RECEIPT_EXITS[verdict])
-
-
-def now() -> datetime:
-    """Return the time that a receipt is judged at."""
-    return datetime.now(UTC)
-
-
-def check_files(
-    receipt: Receipt,
-    trust: TrustAnchor,
-    *,
-    file: Path | None,
-    reading: SlotReading | None,
-    max_age_s: int | None,
-) -> Judgement:
-    """Check a receipt by what is trusted, and by the chain client's `reading` where there is one.
-
-    Raises:
-        InputMissing, FileUnreadable: the file cannot be read.
-    """
-    findings = check_receipt(
-        receipt,
-        trust,
-        at=now(),
-        known_hash=None if reading is None else reading.block_hash,
-        later=None if reading is None else reading.statuses,
-        max_age_s=max_age_s,
-    )
-    return judge(findings, None if file is None else check_digest(receipt, digest_of(file).sha256))
-
-
-def show_judgement(session: Session, receipt: Receipt, judged: Judgement, *, with_chain: bool) -> ExitCode:
-    """Show verdict, block and steps, and return the exit code."""
-    checks = [
-        {"code": each.code, "outcome": each.outcome.value, "detail": each.detail} for each in judged.reasons
-    ]
-    shown = {"verdict": judged.verdict.value, **receipt_facts(receipt), "checks": checks}
-    if not with_chain:
-        shown["notProvedOffline"] = list(receipt.not_proved_offline)
-    session.out.item("receipt", shown, sections=[("check", checks)])
-    _explain(session, receipt, judged, with_chain=with_chain)
-    return judged.exit
-
-
-def receipt_facts(receipt: Receipt) -> dict[str, Any]:
-    """Return what a receipt says, in the form that the output shows."""
-    status = receipt.status
-    return {
-        "opening": opened_fields(receipt),
-        "memberId": receipt.member_id,
-        "sealedAt": _time(receipt.entry.time),
-        "finality": receipt.finality,
-        "status": {"asOfBlock": status.as_of_block, "asOfTime": _time(status.as_of_time)},
-    }
-
-
-def _explain(session: Session, receipt: Receipt, judged: Judgement, *, with_chain: bool) -> None:
-    note, block = session.out.note, receipt.status.as_of_block
-    if judged.verdict is ReceiptVerdict.VALID and with_chain:
-        note("every step is proved, and this chain client has no later word against it")
-    elif judged.verdict is ReceiptVerdict.VALID:
-        note(f"every step is proved as of block {block}; what came later nobody can tell offline")
-    elif judged.verdict is ReceiptVerdict.STALE:
-        note(f"every step is proved, but block {block} is older than --max-age allows: get a fresh receipt")
-    elif judged.verdict is ReceiptVerdict.UNPROVEN and not with_chain:
-        note(
-            "nothing is wrong, but some steps are not proved offline: add --rpc URL to `receipt check`, or ask a node"
-        )
-    elif judged.verdict is ReceiptVerdict.UNPROVEN:
-        note("nothing is wrong, but some steps are not proved: see the table")
-
-
-def _time(seconds: int) -> str | int:
-    try:
-        return datetime.fromtimestamp(seconds, _CHINA).isoformat()
-    except (OverflowError, ValueError, OSError):
-        return seconds
-
-
 def _hex(text: Any, length: int) -> bytes:
     raw = bytes.fromhex(str(text).removeprefix("0x"))
     if len(raw) != length:
@@ -255,15 +150,19 @@ def _hex(text: Any, length: int) -> bytes:
 
 
 def _content(path: Path, limit: int, what: str) -> bytes:
-    try:
-        with path.open("rb") as file:
-            content = file.read(limit + 1)
-    except OSError as error:
-        raise InputMissing(
-            f"the {what} cannot be opened: {error.strerror}", hint="check its name", place=str(path)
-        ) from None
+    content = _start(path, limit + 1, what)
     if len(content) > limit:
         raise InputInvalid(
             f"the {what} is larger than {limit} bytes", hint="is it the right file?", place=str(path)
         )
     return content
+
+
+def _start(path: Path, length: int, what: str) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(length)
+    except OSError as error:
+        raise InputMissing(
+            f"the {what} cannot be opened: {error.strerror}", hint="check its name", place=str(path)
+        ) from None

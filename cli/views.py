@@ -354,17 +354,17 @@ VIEWS: dict[str, View] = {
     ),
     "receipt": View(
         (
-            Column("result", "result", "结论", word),
+            Column("verdict", "verdict", "结论", word),
             Column("opening.typeCode", "type", "类型"),
             Column("opening.sha256", "sha256", "摘要"),
             Column("memberId", "sealed by member", "盖章成员"),
-            Column("block.number", "block", "区块"),
-            Column("block.time", "sealed at", "盖章时间"),
+            Column("sealedAt", "sealed at", "盖章时间"),
+            Column("status.asOfBlock", "status as of block", "状态截至区块"),
             Column("status.asOfTime", "status as of", "状态截至"),
             Column("opening.issuedOn", "issued", "签发日期"),
             Column("opening.expiresOn", "expires", "有效期至"),
         ),
-        "result",
+        "verdict",
     ),
     "saved": View(
         (

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.arguments import parse_fields
+from cli.arguments import digest_of, parse_fields
 from cli.client import segment
 from cli.downloads import require_new, save_checked
 from cli.exitcodes import ExitCode
-from cli.receiptfiles import (
-    check_files,
-    opened_fields,
-    read_receipt,
-    read_receipt_json,
-    receipt_facts,
-    show_judgement,
-    trusted,
-)
+from cli.receiptchecks import Asked, now, opened_fields, receipt_facts, show_checks
+from cli.receiptfiles import read_receipt, read_receipt_json, receipt_content, trusted
 from cli.session import Session, command
+from verifier.expectations import Expected
 from verifier.receipts import Receipt
 from verifier.trust import TrustAnchor
 
@@ -118,10 +113,13 @@ def check(
     some are not (an operator's chain has no seals to prove them by). With --rpc the chain's present word counts.
     """
     session.add_flags(trust_file=None if trust is None else str(trust))
-    receipt, anchor = read_receipt(path), trusted(session)
-    reading = _read_slots(rpc, receipt, anchor) if rpc is not None else None
-    judged = check_files(receipt, anchor, file=file, reading=reading, max_age_s=None)
-    return show_judgement(session, receipt, judged, with_chain=reading is not None)
+    content, anchor = receipt_content(path), trusted(session)
+    reading = _read_slots(rpc, read_receipt(path), anchor) if rpc is not None else None
+    expected = Expected(sha256=None if file is None else digest_of(file).sha256)
+    asked = Asked(anchor, now(), expected)
+    if reading is not None:
+        asked = replace(asked, known_hash=reading.block_hash, later=reading.statuses)
+    return show_checks(session, content, asked)
 
 
 def _read_slots(rpc: str, receipt: Receipt, trust: TrustAnchor) -> SlotReading:

@@ -3,28 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from cli.arguments import digest_of, one_subject, parse_sha256
+from cli.arguments import digest_of, one_subject, parse_moment, parse_sha256
 from cli.client import NodeClient
 from cli.errors import ArgumentInvalid, NodeAnswerMalformed
 from cli.exitcodes import ExitCode, exit_for_verdict, worst
 from cli.push.items import walk
-from cli.receiptfiles import (
-    check_files,
-    compare_file,
-    read_receipt,
-    read_receipt_json,
-    show_judgement,
-    trusted,
-)
+from cli.receiptchecks import Asked, now, show_checks
+from cli.receiptfiles import compare_file, read_receipt_json, receipt_content, trusted
 from cli.session import Session, command
 from cli.views import named
+from verifier.expectations import Expected
 
 _BATCH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Offline:
+    """What only --offline takes."""
+
+    trust: Path | None = None
+    max_age_s: int | None = None
+    at: str | None = None
+    issuer: str | None = None
+    type_code: str | None = None
+    subject: Sequence[str] | None = None
+
+    def verify(self, session: Session, receipt: Path, file: Path | None) -> ExitCode:
+        """Check the receipt, and the file where there is one."""
+        session.add_flags(trust_file=None if self.trust is None else str(self.trust))
+        at = now() if self.at is None else parse_moment(self.at, place="--at")
+        asked = Asked(trusted(session), at, self._expected(file), max_age_s=self.max_age_s)
+        return show_checks(session, receipt_content(receipt), asked)
+
+    def _expected(self, file: Path | None) -> Expected:
+        about = one_subject(self.subject or [], place="--expect-subject")
+        return Expected(
+            issuer=self.issuer,
+            type_code=self.type_code,
+            subject=None if about is None else (about["idType"], about["id"]),
+            sha256=None if file is None else digest_of(file).sha256,
+        )
 
 
 def register(app: typer.Typer) -> None:
@@ -38,6 +62,7 @@ def register(app: typer.Typer) -> None:
             "verify --sha256 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 --explain",
             "verify licence.pdf --receipt receipt.json",
             "verify licence.pdf --offline --receipt receipt.json --trust trust.json",
+            "verify --offline --receipt receipt.json --trust trust.json --expect-type M1001 -o jsonl",
         ),
         exits=(
             ExitCode.NOT_FOUND,
@@ -78,21 +103,39 @@ def verify(
         int | None,
         typer.Option("--max-age", min=0, metavar="SECONDS", help="With --offline: how old its block may be."),
     ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option("--at", metavar="TIME", help="With --offline: judge at this time; default: now."),
+    ] = None,
+    expect_issuer: Annotated[
+        str | None,
+        typer.Option(metavar="USCC", help="With --offline: the agency that it must be from."),
+    ] = None,
+    expect_type: Annotated[
+        str | None, typer.Option(metavar="CODE", help="With --offline: the type that it must be of.")
+    ] = None,
+    expect_subject: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TYPE:ID", help="With --offline: whom it must be about, or @FILE."),
+    ] = None,
 ) -> int:
     """Ask the node for the verdict about files, a digest or a receipt; no bytes leave this machine.
 
     With --offline nobody is asked: the receipt is checked against a trust anchor and nothing else. 0 then says
-    that it was sealed and not revoked as of its block.
+    that it was sealed and not revoked as of its block. -o jsonl lists the checks first, then streams each.
     """
+    own = _Offline(trust, max_age_s, at, expect_issuer, expect_type, expect_subject)
     if offline:
         if receipt is None or sha256 or type_code or subject:
             raise ArgumentInvalid(
                 "offline, a receipt is checked, alone or with one file",
-                hint="verify [FILE] --offline --receipt R --trust T",
+                hint="verify [FILE] --offline --receipt R --trust T [--expect-type CODE]",
             )
-        return _verify_offline(session, receipt, trust, _one_file(files or []), max_age_s)
-    if trust is not None or max_age_s is not None:
-        raise ArgumentInvalid("--trust and --max-age belong to --offline", hint="add --offline")
+        return own.verify(session, receipt, _one_file(files or []))
+    if own != _Offline():
+        raise ArgumentInvalid(
+            "--trust, --max-age, --at and --expect-… belong to --offline", hint="add --offline"
+        )
     if not (files or sha256 or receipt) or (sha256 and (files or receipt)):
         raise ArgumentInvalid(
             "give files, a digest or a receipt", hint="FILE..., --sha256 HEX or --receipt FILE"
@@ -106,15 +149,6 @@ def verify(
             return _show(session, [answer], explain=explain)
         answers = list(_verify_files(client, list(walk(files or [])), about))
         return _show(session, answers, explain=explain)
-
-
-def _verify_offline(
-    session: Session, receipt: Path, trust: Path | None, file: Path | None, max_age_s: int | None
-) -> int:
-    session.add_flags(trust_file=None if trust is None else str(trust))
-    found, anchor = read_receipt(receipt), trusted(session)
-    judged = check_files(found, anchor, file=file, reading=None, max_age_s=max_age_s)
-    return show_judgement(session, found, judged, with_chain=False)
 
 
 def _one_file(files: Sequence[Path]) -> Path | None:

@@ -115,7 +115,7 @@ def test_block_older_than_allowed_ends_with_11(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch, seconds: int, code: int, verdict: str
 ) -> None:
     now = datetime.fromtimestamp(made.AS_OF + 60 + seconds, UTC)
-    monkeypatch.setattr("cli.receiptfiles.now", lambda: now)
+    monkeypatch.setattr("cli.commands.verify.now", lambda: now)
     ended = checked(cli, open_ended(), "--max-age", "60")
     assert (ended.code, json.loads(ended.out)["verdict"]) == (code, verdict)
 
