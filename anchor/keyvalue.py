@@ -31,6 +31,10 @@ class KeyValue(Protocol):
         """Return the value of `key`, or None when it has none."""
         ...
 
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the value of each key, in order, as `get` does for one."""
+        ...
+
     def scan(
         self, prefix: bytes, *, start: bytes = b"", reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:

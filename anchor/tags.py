@@ -7,6 +7,7 @@ is a random string. Keys of one epoch derive from one 32-byte secret by HKDF (RF
 
 import hashlib
 import hmac
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, NewType
@@ -26,6 +27,7 @@ MASKED_BYTES: Final = 58
 ZERO_TAG: Final = Tag(bytes(TAG_BYTES))
 _HKDF_SALT: Final = b"deltaseal/v1"
 _SECRET_BYTES: Final = 32
+_PLAIN: Final = re.compile(r"[ !#-\[\]-~]*")  # Text that JSON writes as it is (RFC 8785 §3.2.2.2).
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,16 @@ def _derive(secret: bytes, purpose: bytes) -> bytes:
 
 
 def _hmac(key: bytes, context: bytes, value: str | Sequence[str]) -> bytes:
-    return hmac.digest(key, context + b"\x00" + canonical_bytes(value), "sha256")
+    return hmac.digest(key, context + b"\x00" + _canonical(value), "sha256")
+
+
+def _canonical(value: str | Sequence[str]) -> bytes:
+    """As `canonical_bytes`; ids, codes and digests are their own canonical form, which saves the encoder."""
+    if isinstance(value, str):
+        return f'"{value}"'.encode() if _PLAIN.fullmatch(value) else canonical_bytes(value)
+    if value and all(map(_PLAIN.fullmatch, value)):
+        return ('["' + '","'.join(value) + '"]').encode()
+    return canonical_bytes(value)
 
 
 def _require_place(name: str, value: int) -> None:

@@ -9,21 +9,21 @@ Life of a block: docs/explanation/chain-index.md. Rules of the projection: `veri
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final, TypeAlias
+from typing import Final
 
 from anchor.chain.finality import FinalPoint
 from anchor.commitments import Commitment
 from anchor.entries import BatchEntry, SlotStatus, StatusFlag
-from anchor.errors import RecordMalformed
 from anchor.keyvalue import Delete, KeyValue, Put
 from anchor.merkle import inclusion_path
-from anchor.records import RECORD_BYTES, MaterialRecord, RecordId, decode_record, record_id
+from anchor.records import RecordId, record_id
 from anchor.tags import Tag
 from verifier import rows
 from verifier.catalog import KIND_NUMBERS
+from verifier.claims import Claim, ClaimReader
 from verifier.errors import BlockOutOfOrder, IndexForeign, RollbackTooDeep
 from verifier.events import IndexedBlock
 from verifier.keyring import KeyRing
@@ -52,33 +52,7 @@ __all__ = [
 
 LAYOUT: Final = 1
 _EMPTY_STATUS: Final = SlotStatus(StatusFlag(0), 0, 0, b"")
-_TAG_LIMIT: Final = (
-    1000  # Positions read for one tag; more come only from a member that floods its own domain.
-)
 _WIPE_ROWS: Final = 10_000
-
-
-# Batch rows that one query has read: it meets the same batch for most of a claim's records.
-_Memo: TypeAlias = dict[int, tuple[rows.BatchPlace, bytes] | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What one member says on chain about one commitment, as far as this index can read it.
-
-    `positions` (batch id, index) and `blocks` (numbers) run along `records`. `block_number` and `block_time`
-    are those of the first record. `status` is the newest slot; a suspension that was lifted in a block
-    that is not final yet still counts.
-    """
-
-    member_id: int
-    commitment: Commitment
-    records: tuple[MaterialRecord, ...]
-    positions: tuple[tuple[int, int], ...]
-    block_number: int
-    block_time: int
-    status: SlotStatus
-    blocks: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +73,7 @@ class ChainIndex:
         self._kv = kv
         self._ring = KeyRing()
         self._final: FinalPoint | None = None
+        self._claims = ClaimReader(kv, self._read_status)
         self._writing = threading.Lock()
         self.catalog_generation = 0
         self.member_generation = 0
@@ -109,6 +84,7 @@ class ChainIndex:
     def use_keys(self, ring: KeyRing) -> None:
         """Read and index records with the keys of `ring` from now on."""
         self._ring = ring
+        self._claims.use_keys(ring)
 
     # Writing
 
@@ -271,6 +247,7 @@ class ChainIndex:
             self._kv.write([Delete(key) for key in keys], sync=False)
 
     def _bump(self) -> None:
+        self._claims.forget_places()
         self.catalog_generation += 1
         self.member_generation += 1
 
@@ -319,25 +296,35 @@ class ChainIndex:
 
     # Records
 
-    def claims_by_content(self, content_tags: Iterable[Tag]) -> list[Claim]:
+    def claims_by_content(self, content_tags: Sequence[Tag]) -> list[Claim]:
         """Return the claims about a file, first sealed first."""
-        return self._claims(rows.CONTENT, content_tags)
+        return self._claims.by_tags(rows.CONTENT, [content_tags])[0]
 
-    def claims_by_subject(self, subject_tags: Iterable[Tag]) -> list[Claim]:
+    def claims_by_contents(self, groups: Sequence[Sequence[Tag]]) -> list[list[Claim]]:
+        """Return the claims about each of many files, as `claims_by_content` does for one."""
+        return self._claims.by_tags(rows.CONTENT, groups)
+
+    def claims_by_subject(self, subject_tags: Sequence[Tag]) -> list[Claim]:
         """Return the claims about a subject and type, first sealed first."""
-        return self._claims(rows.SUBJECT, subject_tags)
+        return self._claims.by_tags(rows.SUBJECT, [subject_tags])[0]
 
-    def claims_by_document(self, doc_tags: Iterable[Tag]) -> list[Claim]:
+    def claims_by_subjects(self, groups: Sequence[Sequence[Tag]]) -> list[list[Claim]]:
+        """Return the claims about each of many subjects and types."""
+        return self._claims.by_tags(rows.SUBJECT, groups)
+
+    def claims_by_document(self, doc_tags: Sequence[Tag]) -> list[Claim]:
         """Return the claims about a document number, first sealed first."""
-        return self._claims(rows.DOCUMENT, doc_tags)
+        return self._claims.by_tags(rows.DOCUMENT, [doc_tags])[0]
 
     def claim(self, commitment: Commitment) -> Claim | None:
         """Return the claim of a commitment, or None if there is none or no record of it can be read."""
-        return self._claim(commitment, {})
+        return self._claims.by_commitment(commitment)
 
     def status(self, member_id: int, commitment: Commitment) -> SlotStatus:
         """Return a claim's status; a suspension lifted in a block that is not final still counts."""
-        encoded = self._kv.get(rows.status_key(member_id, commitment))
+        return self._read_status(self._kv.get(rows.status_key(member_id, commitment)))
+
+    def _read_status(self, encoded: bytes | None) -> SlotStatus:
         if encoded is None:
             return _EMPTY_STATUS
         row = rows.decode_status_row(encoded)
@@ -375,12 +362,12 @@ class ChainIndex:
 
     def record_at(self, batch_id: int, index: int) -> bytes | None:
         """Return a record's 96 bytes, or None."""
-        found = self._place(batch_id, index, {})
+        found = self._claims.record((batch_id, index))
         return found[1] if found else None
 
     def record_id(self, batch_id: int, index: int) -> RecordId | None:
         """Return a record's id (its leaf hash), or None."""
-        found = self._place(batch_id, index, {})
+        found = self._claims.record((batch_id, index))
         return record_id(found[0].member_id, found[1]) if found else None
 
     def inclusion(self, batch_id: int, index: int) -> list[bytes] | None:
@@ -389,84 +376,6 @@ class ChainIndex:
         if batch is None or not 0 <= index < batch.entry.size:
             return None
         return inclusion_path(leaf_hashes(batch.entry.member_id, batch.records), index)
-
-    def _claims(self, kind: bytes, tags: Iterable[Tag]) -> list[Claim]:
-        memo: _Memo = {}
-        commitments: dict[bytes, None] = {}
-        for tag in tags:
-            for batch_id, index in self._positions(kind, tag):
-                found = self._place(batch_id, index, memo)
-                if found is not None:
-                    commitments[found[1][:32]] = None
-        claims = [self._claim(Commitment(commitment), memo) for commitment in commitments]
-        return sorted((one for one in claims if one is not None), key=lambda claim: claim.positions[0])
-
-    def _positions(self, kind: bytes, tag: Tag) -> list[tuple[int, int]]:
-        row = self._kv.get(rows.tag_key(kind, tag))
-        if row is None:
-            return []
-        positions = rows.decode_positions(row)
-        if len(positions) == rows.TAG_POSITIONS:
-            overflow = islice(self._kv.scan(rows.tag_overflow_key(kind, tag)), _TAG_LIMIT)
-            positions += [position for key, _ in overflow for position in rows.decode_positions(key[-10:])]
-        return positions
-
-    def _place(self, batch_id: int, index: int, memo: _Memo) -> tuple[rows.BatchPlace, bytes] | None:
-        """Return a record's batch and its 96 bytes. A roll-back between two reads makes it None."""
-        if batch_id not in memo:
-            row = self._kv.get(rows.batch_key(batch_id))
-            memo[batch_id] = (rows.decode_batch_place(row), row) if row is not None else None
-        batch = memo[batch_id]
-        if batch is None:
-            return None
-        chunk, place = divmod(index, rows.CHUNK_RECORDS)
-        held = self._kv.get(rows.chunk_key(batch_id, chunk)) if chunk else batch[1]
-        if held is None or not 0 <= index < batch[0].size:
-            return None
-        start = place * RECORD_BYTES + (0 if chunk else rows.BATCH_HEAD_BYTES)
-        record = held[start : start + RECORD_BYTES]
-        if len(record) != RECORD_BYTES:
-            raise rows.corrupt("batch")
-        return batch[0], record
-
-    def _claim(self, commitment: Commitment, memo: _Memo) -> Claim | None:
-        row = self._kv.get(rows.claim_row_key(commitment))
-        if row is None:
-            return None
-        member_id = int.from_bytes(row[:4], "big")
-        read = list(self._read_records(rows.decode_positions(row[4:]), memo))
-        if not read:
-            return None
-        first = read[0][2]
-        return Claim(
-            member_id,
-            commitment,
-            tuple(record for _, record, _ in read),
-            tuple(position for position, _, _ in read),
-            first.block_number,
-            first.time,
-            self.status(member_id, commitment),
-            tuple(place.block_number for _, _, place in read),
-        )
-
-    def _read_records(
-        self, positions: Iterable[tuple[int, int]], memo: _Memo
-    ) -> Iterator[tuple[tuple[int, int], MaterialRecord, rows.BatchPlace]]:
-        for position in positions:
-            found = self._place(*position, memo)
-            record = self._decode(found[1]) if found is not None else None
-            if found is not None and record is not None:
-                yield position, record, found[0]
-
-    def _decode(self, record: bytes) -> MaterialRecord | None:
-        keys = self._ring.get(int.from_bytes(record[32:34], "big"), int.from_bytes(record[34:36], "big"))
-        if keys is None:
-            return None
-        try:
-            decoded = decode_record(record, keys)
-        except RecordMalformed:
-            return None
-        return decoded if isinstance(decoded, MaterialRecord) else None
 
     # Members
 

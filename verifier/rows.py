@@ -49,6 +49,7 @@ _DOCUMENT: Final = struct.Struct(">I32sQ")
 _CONSUMPTION: Final = struct.Struct(">IQ32sQ")
 _BLOCK: Final = struct.Struct(">32sQ")
 BATCH_HEAD_BYTES: Final = _BATCH.size
+POSITION_BYTES: Final = _POSITION.size
 
 
 @dataclass(frozen=True, slots=True)

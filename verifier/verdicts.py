@@ -10,23 +10,26 @@ Frozen values in, a verdict with reasons out. No logging, clock, file or chain.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta, timezone
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Final, NoReturn, TypeAlias
+
+import msgspec
 
 from anchor.chain.finality import FinalPoint
 from anchor.commitments import Commitment
 from anchor.entries import StatusFlag
 from anchor.records import MaterialRecord
-from anchor.tags import ZERO_TAG, DomainKeys, Tag
+from anchor.tags import ZERO_TAG, Tag
 from verifier.catalog import CatalogView, MaterialType
 from verifier.index import ChainIndex, Claim
 from verifier.keyring import KeyRing
 from verifier.subjects import Subject
 
-CHINA: Final = timezone(timedelta(hours=8))
+CHINA_SECONDS: Final = 8 * 3600  # Dates are judged by +08:00, which has no summer time.
+_EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
 DEFAULT_FRESHNESS_SECONDS: Final = 3600
 # Chain time may run ahead under load (a second a block); a clock that lags more cannot tell what is fresh.
 CLOCK_LAG_SECONDS: Final = 3600
@@ -64,8 +67,10 @@ class SubjectMatch(StrEnum):
     UNCHECKED = "unchecked"
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+# Structs, not dataclasses: a verdict makes several, and a frozen dataclass costs forty times as much.
+
+
+class Reason(msgspec.Struct, frozen=True, gc=False):
     """One check, what it found, and a plain sentence or figure without personal data."""
 
     code: str
@@ -73,8 +78,7 @@ class Reason:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(msgspec.Struct, frozen=True, gc=False):
     """Which document, by its SHA-256 (32 bytes) or, without one, by type and subject.
 
     `commitment` narrows it to one claim. `document_no` and `fund` let consumption be looked up.
@@ -88,8 +92,7 @@ class Question:
     fund: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """An answer with its reasons. `as_of` is the time of the last final block (UTC), `finality` its label.
 
     `last_known` is set when `kind` is `stale` only. Compare `kind`; a verdict has no truth value.
@@ -130,6 +133,7 @@ _NOT_FINAL: Final = Reason("final", Outcome.WARN, "its block is not final yet")
 _CLAIM_CLEAR: Final = Reason("claim_status", Outcome.PASS)
 _DOCUMENT_CLEAR: Final = Reason("document_status", Outcome.PASS)
 _IN_TIME: Final = Reason("validity", Outcome.PASS)
+_NOT_ISSUED_YET: Final = Reason("validity", Outcome.WARN, "its date of issue has not come yet")
 _NOT_CONSUMABLE: Final = Reason("consumption", Outcome.SKIPPED)
 _MATCH_REASONS: Final = {
     SubjectMatch.MATCH: Reason("subject", Outcome.PASS),
@@ -159,15 +163,7 @@ def judge(
 
     Among several claims of the same content the one about the subject comes first, then a usable one.
     """
-    context = _Context(question, index, catalog, keys, now)
-    stale = check_freshness(
-        context.final, faults=faults, now=now, bound_seconds=freshness_bound(context.material_type)
-    )
-    found = context.assess_all()
-    if not found:
-        return context.verdict(_nothing_found(index), stale)
-    best = min(found, key=_preference)
-    return context.verdict(best.counted_among(len(found)), stale)
+    return Moment(index=index, catalog=catalog, keys=keys, faults=faults, now=now).judge_all((question,))[0]
 
 
 def judge_claims(
@@ -180,12 +176,89 @@ def judge_claims(
     now: datetime,
 ) -> list[Verdict]:
     """Judge each claim that answers `question`, the one that `judge` would choose first."""
-    context = _Context(question, index, catalog, keys, now)
-    stale = check_freshness(
-        context.final, faults=faults, now=now, bound_seconds=freshness_bound(context.material_type)
-    )
-    found = sorted(context.assess_all(), key=_preference)
-    return [context.verdict(one, stale) for one in found]
+    moment = Moment(index=index, catalog=catalog, keys=keys, faults=faults, now=now)
+    return moment.judge_claims((question,))[0]
+
+
+class Moment:
+    """What all verdicts of one moment are judged by, read once: any number of questions shares it.
+
+    The last final block is read before any row: what comes later is never taken for final.
+    """
+
+    def __init__(
+        self,
+        *,
+        index: ChainIndex,
+        catalog: CatalogView,
+        keys: KeyRing,
+        faults: tuple[str, ...],
+        now: datetime,
+    ) -> None:
+        self.index, self.catalog, self.keys = index, catalog, keys
+        self.final = index.final_point()
+        self.label = self.final.label if self.final else ""
+        self.as_of = datetime.fromtimestamp(self.final.time, UTC) if self.final else None
+        self.today = china_date(now, self.final)
+        self._faults, self._now = faults, now
+        self._stale: dict[int, tuple[Reason, ...]] = {}
+
+    def judge_all(self, questions: Sequence[Question]) -> list[Verdict]:
+        """Judge the document that each question names, as `judge` does for one."""
+        return [
+            _Case(self, question, claims).verdict()
+            for question, claims in zip(questions, self._claims_of(questions), strict=True)
+        ]
+
+    def judge_claims(self, questions: Sequence[Question]) -> list[list[Verdict]]:
+        """Judge each claim that answers a question, as `judge_claims` does for one."""
+        return [
+            _Case(self, question, claims).verdicts()
+            for question, claims in zip(questions, self._claims_of(questions), strict=True)
+        ]
+
+    def stale(self, bound_seconds: int) -> tuple[Reason, ...]:
+        """Return why the present state cannot be known within a bound, or nothing if it can."""
+        found = self._stale.get(bound_seconds)
+        if found is None:
+            found = self._stale[bound_seconds] = check_freshness(
+                self.final, faults=self._faults, now=self._now, bound_seconds=bound_seconds
+            )
+        return found
+
+    def _claims_of(self, questions: Sequence[Question]) -> list[list[Claim]]:
+        """Read the claims that answer each question; all contents in one pass, and all subjects."""
+        keys, found = self.keys.all(), _Found(len(questions))
+        for number, question in enumerate(questions):
+            subject = question.subject
+            if question.commitment is not None:
+                claim = self.index.claim(question.commitment)
+                found.claims[number] = [claim] if claim is not None else []
+            elif question.sha256 is not None:
+                found.contents[number] = [one.content_tag(question.sha256) for one in keys]
+            elif subject is not None and question.type_code is not None:
+                code = question.type_code
+                found.subjects[number] = [one.subject_tag(subject.id_type, subject.id, code) for one in keys]
+        if found.contents:
+            found.take(found.contents, self.index.claims_by_contents)
+        if found.subjects:
+            found.take(found.subjects, self.index.claims_by_subjects)
+        return found.claims
+
+
+class _Found:
+    """The claims of many questions, and the tags by which they are still to be read."""
+
+    __slots__ = ("claims", "contents", "subjects")
+
+    def __init__(self, count: int) -> None:
+        self.claims: list[list[Claim]] = [[] for _ in range(count)]
+        self.contents: dict[int, list[Tag]] = {}
+        self.subjects: dict[int, list[Tag]] = {}
+
+    def take(self, tags: dict[int, list[Tag]], read: Callable[[list[list[Tag]]], list[list[Claim]]]) -> None:
+        for number, claims in zip(tags, read(list(tags.values())), strict=True):
+            self.claims[number] = claims
 
 
 def check_freshness(
@@ -206,12 +279,11 @@ def check_freshness(
 
 def china_date(now: datetime, final: FinalPoint | None) -> date:
     """Return the day by which dates are judged: +08:00, the later of clock and chain, as either may lag."""
-    seconds = max(now.timestamp(), final.time if final else 0)
-    return datetime.fromtimestamp(seconds, CHINA).date()
+    seconds = max(int(now.timestamp()), final.time if final else 0)
+    return date.fromordinal(_EPOCH_ORDINAL + (seconds + CHINA_SECONDS) // 86_400)
 
 
-@dataclass(frozen=True, slots=True)
-class _Assessment:
+class _Assessment(msgspec.Struct, frozen=True, gc=False):
     """What is known about one claim, or about the lack of any."""
 
     kind: VerdictKind
@@ -264,100 +336,86 @@ def _file_tag(record: MaterialRecord) -> _FileTag:
     return record.domain, record.epoch, record.content_tag
 
 
-@dataclass(slots=True)
-class _Context:
-    """One question with what it is judged by, read once."""
+class _Case:
+    """One question with the claims that answer it, judged at a moment."""
 
-    question: Question
-    index: ChainIndex
-    catalog: CatalogView
-    keys: KeyRing
-    now: datetime
-    final: FinalPoint | None = None
-    material_type: MaterialType | None = None
-    revocations: dict[_FileTag, list[_Revocation]] = field(default_factory=dict)
+    __slots__ = ("_claims", "_material_type", "_moment", "_question", "_revocations")
 
-    def __post_init__(self) -> None:
-        self.final = self.index.final_point()
-        if self.question.type_code is not None:
-            self.material_type = self.catalog.material_type(self.question.type_code)
+    def __init__(self, moment: Moment, question: Question, claims: Sequence[Claim]) -> None:
+        self._moment, self._question, self._claims = moment, question, claims
+        code = question.type_code
+        self._material_type = moment.catalog.material_type(code) if code is not None else None
+        self._revocations = self._revocations_of(claims)
 
-    def claims(self) -> list[Claim]:
-        question = self.question
-        if question.commitment is not None:
-            claim = self.index.claim(question.commitment)
-            return [claim] if claim is not None else []
-        if question.sha256 is not None:
-            digest = question.sha256
-            return self.index.claims_by_content([keys.content_tag(digest) for keys in self.keys.all()])
-        if question.subject is not None and question.type_code is not None:
-            return self.index.claims_by_subject(self._subject_tags(self.keys.all(), question.type_code))
-        return []
+    def verdict(self) -> Verdict:
+        """Judge the document: the most fitting claim counts."""
+        found = [self._assess(claim) for claim in self._claims]
+        if not found:
+            return self._verdict(_nothing_found(self._moment.index))
+        best = found[0] if len(found) == 1 else min(found, key=_preference)
+        return self._verdict(best.counted_among(len(found)))
 
-    def assess_all(self) -> list[_Assessment]:
-        """Judge each claim that answers the question."""
-        claims = self.claims()
-        self.revocations = self._revocations(claims)
-        return [self.assess(claim) for claim in claims]
+    def verdicts(self) -> list[Verdict]:
+        """Judge each claim, the most fitting first."""
+        return [self._verdict(one) for one in sorted(map(self._assess, self._claims), key=_preference)]
 
-    def assess(self, claim: Claim) -> _Assessment:
+    def _assess(self, claim: Claim) -> _Assessment:
         """Judge one claim; the worst kind wins, every finding stays among the reasons."""
         records = self._settled(claim)
         match, type_code = self._match_subject(records or claim.records)
-        kinds = [VerdictKind.VALID if records else VerdictKind.PENDING]
+        worst = VerdictKind.VALID if records else VerdictKind.PENDING
         reasons = [_FOUND, _MATCH_REASONS[match], _FINAL if records else _NOT_FINAL]
-        checks = (
+        for kind, reason in (
             self._claim_status(claim),
             self._document_status(claim, type_code),
             self._validity(claim, type_code),
             self._consumption(),
-        )
-        for kind, reason in checks:
+        ):
             reasons.append(reason)
-            if kind is not None:
-                kinds.append(kind)
-        worst = min(kinds, key=_SEVERITY.__getitem__)
+            if kind is not None and _SEVERITY[kind] < _SEVERITY[worst]:
+                worst = kind
         return _Assessment(worst, tuple(reasons), match, claim)
 
-    def verdict(self, found: _Assessment, stale: tuple[Reason, ...]) -> Verdict:
-        final = self.final
+    def _verdict(self, found: _Assessment) -> Verdict:
+        moment = self._moment
+        stale = moment.stale(freshness_bound(self._material_type))
         return Verdict(
-            kind=VerdictKind.STALE if stale else found.kind,
-            reasons=(*(stale or _FRESH), *found.reasons),
-            subject_match=found.subject_match,
-            as_of=datetime.fromtimestamp(final.time, UTC) if final else None,
-            fresh=not stale,
-            last_known=found.kind if stale else None,
-            claim=found.claim,
-            finality=final.label if final else "",
+            VerdictKind.STALE if stale else found.kind,
+            (stale or _FRESH) + found.reasons,
+            found.subject_match,
+            moment.as_of,
+            not stale,
+            found.kind if stale else None,
+            found.claim,
+            moment.label,
         )
 
     def _settled(self, claim: Claim) -> tuple[MaterialRecord, ...]:
         """Return the claim's records in final blocks."""
-        last = self.final.number if self.final else -1
+        final = self._moment.final
+        last = final.number if final else -1
+        if max(claim.blocks) <= last:
+            return claim.records
         pairs = zip(claim.records, claim.blocks, strict=True)
         return tuple(record for record, block in pairs if block <= last)
-
-    def _subject_tags(self, keys: Sequence[DomainKeys], type_code: str) -> list[Tag]:
-        subject = self.question.subject
-        if subject is None:
-            return []
-        return [one.subject_tag(subject.id_type, subject.id, type_code) for one in keys]
 
     def _match_subject(self, records: Sequence[MaterialRecord]) -> tuple[SubjectMatch, str | None]:
         """Compare the records' subject tags with the named subject; also return the type that this confirms.
 
         Tags are over subject and type together: without a type all approved ones are tried.
         """
-        subject = self.question.subject
-        tagged = [record for record in records if record.subject_tag != ZERO_TAG]
-        if subject is None or not tagged:
+        subject = self._question.subject
+        if subject is None:
             return SubjectMatch.UNCHECKED, None
+        tagged: dict[tuple[int, int], set[Tag]] = {}
+        for record in records:
+            if record.subject_tag != ZERO_TAG:
+                tagged.setdefault((record.domain, record.epoch), set()).add(record.subject_tag)
         compared = False
-        for keys in {(r.domain, r.epoch): self.keys.get(r.domain, r.epoch) for r in tagged}.values():
+        for place, here in tagged.items():
+            keys = self._moment.keys.get(*place)
             if keys is None:
                 continue
-            here = {r.subject_tag for r in tagged if (r.domain, r.epoch) == (keys.domain, keys.epoch)}
             for type_code in self._candidate_types(subject):
                 compared = True
                 if keys.subject_tag(subject.id_type, subject.id, type_code) in here:
@@ -365,9 +423,10 @@ class _Context:
         return (SubjectMatch.MISMATCH if compared else SubjectMatch.UNCHECKED), None
 
     def _candidate_types(self, subject: Subject) -> list[str]:
-        if self.question.type_code is not None:
-            return [self.question.type_code]
-        return [one.code for one in self.catalog.material_types() if subject.id_type in one.subject_kinds]
+        if self._question.type_code is not None:
+            return [self._question.type_code]
+        known = self._moment.catalog.material_types()
+        return [one.code for one in known if subject.id_type in one.subject_kinds]
 
     def _claim_status(self, claim: Claim) -> tuple[VerdictKind | None, Reason]:
         # Plain integers: an enum's `&` costs as much as a row of the index, and most claims have no flag.
@@ -378,14 +437,14 @@ class _Context:
                 return kind, Reason("claim_status", Outcome.FAIL, detail)
         return None, _CLAIM_CLEAR
 
-    def _revocations(self, claims: Sequence[Claim]) -> dict[_FileTag, list[_Revocation]]:
+    def _revocations_of(self, claims: Sequence[Claim]) -> dict[_FileTag, list[_Revocation]]:
         """Collect what members revoked by document number, by the file that the number was sealed with."""
         found: dict[_FileTag, list[_Revocation]] = {}
         for claim in claims:
             for record in claim.records:
                 if record.doc_tag == ZERO_TAG:
                     continue
-                acts = self.index.document_revocations(record.domain, record.epoch, record.doc_tag)
+                acts = self._moment.index.document_revocations(record.domain, record.epoch, record.doc_tag)
                 revokers = frozenset(member for member, status in acts if status.flags & StatusFlag.REVOKED)
                 if revokers:
                     sealed = _Revocation(claim.positions[0], record.domain, revokers)
@@ -399,8 +458,8 @@ class _Context:
         else any member could have a good file revoked by sealing it with the number of a bad one. A type
         that no subject confirms may be wrong, on purpose too: then every issuer of the domain counts.
         """
-        for tag in {_file_tag(record) for record in claim.records} if self.revocations else ():
-            for act in self.revocations.get(tag, ()):
+        for tag in {_file_tag(record) for record in claim.records} if self._revocations else ():
+            for act in self._revocations.get(tag, ()):
                 if act.sealed_at <= claim.positions[0] and act.members & self._issuers(act.domain, confirmed):
                     detail = "revoked by its issuer"
                     if confirmed is None:
@@ -410,14 +469,15 @@ class _Context:
 
     def _issuers(self, domain: int, confirmed: str | None) -> frozenset[int]:
         if confirmed is not None:
-            return self.catalog.issuer_members(confirmed)
-        given = self.question.type_code
-        named = self.catalog.issuer_members(given) if given is not None else frozenset()
-        return named | self.catalog.issuer_members_in(domain)
+            return self._moment.catalog.issuer_members(confirmed)
+        given = self._question.type_code
+        named = self._moment.catalog.issuer_members(given) if given is not None else frozenset()
+        return named | self._moment.catalog.issuer_members_in(domain)
 
     def _validity(self, claim: Claim, confirmed: str | None) -> tuple[VerdictKind | None, Reason]:
-        today = china_date(self.now, self.final)
-        kind = self.catalog.material_type(confirmed) if confirmed is not None else self.material_type
+        today, kind, warning = self._moment.today, self._material_type, _IN_TIME
+        if confirmed is not None and confirmed != self._question.type_code:
+            kind = self._moment.catalog.material_type(confirmed)
         for record in claim.records:
             if record.expires_on is not None and record.expires_on <= today:
                 detail = f"it no longer counts since {record.expires_on.isoformat()}"
@@ -425,22 +485,23 @@ class _Context:
             if is_over_age(record, kind, today):
                 detail = "it is older than its type allows"
                 return VerdictKind.EXPIRED, Reason("validity", Outcome.FAIL, detail)
-        if any(record.issued_on is not None and record.issued_on > today for record in claim.records):
-            return None, Reason("validity", Outcome.WARN, "its date of issue has not come yet")
-        return None, _IN_TIME
+            if record.issued_on is not None and record.issued_on > today:
+                warning = _NOT_ISSUED_YET
+        return None, warning
 
     def _consumption(self) -> tuple[VerdictKind | None, Reason]:
-        kind, question = self.material_type, self.question
+        kind, question = self._material_type, self._question
         if kind is None or not kind.consume_once or kind.consume_domain is None:
             return None, _NOT_CONSUMABLE
         if question.document_no is None or question.fund is None:
             return None, Reason(
                 "consumption", Outcome.SKIPPED, "no document number and fund to look it up by"
             )
-        key = self.keys.consume_key(kind.consume_domain)
+        key = self._moment.keys.consume_key(kind.consume_domain)
         if key is None:
             return None, Reason("consumption", Outcome.WARN, "this node has no consume key of the domain")
-        if self.index.consumption(key.nullifier(kind.code, question.document_no, question.fund)) is None:
+        nullifier = key.nullifier(kind.code, question.document_no, question.fund)
+        if self._moment.index.consumption(nullifier) is None:
             return None, Reason("consumption", Outcome.PASS)
         return VerdictKind.CONSUMED, Reason("consumption", Outcome.FAIL, "it has been used for this fund")
 

@@ -5,7 +5,9 @@ Spec page: docs/reference/verdict.md.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec import structs
 
 from node.context import Node
 from node.errors import MaterialInvalid
@@ -62,7 +64,7 @@ def with_local_acts(node: Node, verdict: Verdict) -> Verdict:
     if row is None or row.status not in _LOCAL_STATUS:
         return verdict
     reason = Reason("custodian_act", Outcome.FAIL, "the custodian's act is on its way to the chain")
-    return replace(verdict, kind=_LOCAL_STATUS[row.status], reasons=(*verdict.reasons, reason))
+    return structs.replace(verdict, kind=_LOCAL_STATUS[row.status], reasons=(*verdict.reasons, reason))
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,10 @@ class MemoryKeyValue:
         """Return the value of `key`, or None."""
         return self._rows.get(key)
 
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the value of each key, or None."""
+        return [self.get(key) for key in keys]
+
     def scan(
         self, prefix: bytes, *, start: bytes = b"", reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
@@ -56,6 +60,10 @@ class KeyValueSuite:
     def test_written_value_is_read_back(self, store: KeyValue) -> None:
         store.write([Put(b"k", b"v"), Put(b"empty", b"")], sync=True)
         assert (store.get(b"k"), store.get(b"empty")) == (b"v", b"")
+
+    def test_many_keys_are_read_in_their_order(self, filled: KeyValue) -> None:
+        assert filled.get_many([b"c", b"nothing", b"a", b"c"]) == [b"vc", None, b"va", b"vc"]
+        assert filled.get_many([]) == []
 
     def test_deleted_key_has_no_value(self, store: KeyValue) -> None:
         store.write([Put(b"k", b"v")], sync=False)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from anchor.entries import SlotStatus, StatusFlag
 from anchor.records import Flag, MaterialRecord
@@ -103,7 +104,7 @@ def verdict(kind: VerdictKind = VerdictKind.VALID, **changes: Any) -> Verdict:
     plain = Verdict(
         kind, (), SubjectMatch.MATCH, datetime(2026, 11, 10, tzinfo=UTC), fresh, None, claim(), "operator"
     )
-    return replace(plain, **changes)
+    return structs.replace(plain, **changes)
 
 
 GRANTED = ReuseFacts(

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import date
 
 import pytest
+from msgspec import structs
 
 from anchor.commitments import Commitment
 from anchor.errors import KeyMaterialInvalid, RecordMalformed
@@ -52,7 +53,7 @@ def test_frame_shows_place_and_format_only() -> None:
 
 def test_two_records_of_one_subject_share_no_masked_bytes() -> None:
     first = encode_record(MATERIAL, KEYS)
-    second = encode_record(replace(MATERIAL, commitment=Commitment(bytes(32))), KEYS)
+    second = encode_record(structs.replace(MATERIAL, commitment=Commitment(bytes(32))), KEYS)
     assert not any(first[at : at + 4] == second[at : at + 4] for at in range(38, 92))
 
 
@@ -64,7 +65,7 @@ def test_masked_bytes_show_no_tag() -> None:
 
 
 def test_unindexed_material_has_a_zero_subject_tag() -> None:
-    record = replace(MATERIAL, subject_tag=ZERO_TAG)
+    record = structs.replace(MATERIAL, subject_tag=ZERO_TAG)
     assert decode_record(encode_record(record, KEYS), KEYS) == record
 
 
@@ -79,7 +80,7 @@ def test_record_masked_under_a_foreign_secret_is_refused() -> None:
     for secret in range(50):
         foreign = derive_domain_keys(3, 2, bytes([secret]) * 32)
         with pytest.raises(RecordMalformed):
-            decode_record(encode_record(replace(MATERIAL, line=secret), KEYS), foreign)
+            decode_record(encode_record(structs.replace(MATERIAL, line=secret), KEYS), foreign)
 
 
 @pytest.mark.parametrize("change", [{"sequence": -1}, {"sequence": 2**64}, {"count": -1}, {"count": 2**64}])

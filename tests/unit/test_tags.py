@@ -3,10 +3,13 @@
 from dataclasses import FrozenInstanceError
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from anchor.canonical import canonical_bytes
 from anchor.commitments import Commitment
-from anchor.errors import KeyMaterialInvalid
-from anchor.tags import ZERO_TAG, derive_consume_key, derive_domain_keys
+from anchor.errors import KeyMaterialInvalid, ValueNotCanonical
+from anchor.tags import ZERO_TAG, _canonical, derive_consume_key, derive_domain_keys
 
 SECRET = bytes(range(32))
 KEYS = derive_domain_keys(1, 1, SECRET)
@@ -81,3 +84,14 @@ def test_refusal_names_numbers_but_no_secret() -> None:
     with pytest.raises(KeyMaterialInvalid) as caught:
         derive_domain_keys(1, 1, SECRET[:5])
     assert caught.value.facts == {"got": 5}
+
+
+@given(st.text(max_size=12) | st.lists(st.text(max_size=8) | st.text('AZaz09-/" \\', max_size=8), max_size=3))
+def test_plain_text_is_written_as_the_encoder_writes_it(value: str | list[str]) -> None:
+    try:
+        expected = canonical_bytes(value)
+    except ValueNotCanonical:
+        with pytest.raises(ValueNotCanonical):
+            _canonical(value)
+    else:
+        assert _canonical(value) == expected
