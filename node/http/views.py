@@ -289,7 +289,9 @@ def render_key(row: rows.ApiKeyRow) -> JsonObject:
 def render_reuse(node: Node, row: rows.ReuseRow) -> JsonObject:
     """Render a reuse: the decision as it was made, and where its record stands now."""
     rendered: JsonObject = msgspec.json.decode(row.decision_json)
-    statuses = [node.outbox.status_of(name) for name in row.operation_ids if name.endswith(".record")]
-    state = statuses[0].state if statuses and statuses[0] else None
-    rendered["anchor"] = {"status": "pending" if state == "queued" else state} if state else None
+    name = next((name for name in row.operation_ids if name.endswith(".record")), None)
+    status = node.outbox.status_of(name) if name else None
+    # Without a status it is on its way: the operation is in the batch that this answer goes into.
+    state = status.state if status and status.state != "queued" else "pending"
+    rendered["anchor"] = {"status": state} if name else None
     return rendered
