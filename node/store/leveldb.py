@@ -71,6 +71,7 @@ _CHAIN_PREFIX: Final = _RESERVED + b"chain/"
 _PAGE_ROWS: Final = 256
 _PAGE_BYTES: Final = 256 << 10
 _MANIFEST: Final = re.compile(r"MANIFEST-\d+")
+_TABLE_NUMBER: Final = re.compile(rb"^ (\d+):", re.MULTILINE)
 _FILE_IN_TEXT: Final = re.compile(r"\d{6,}\.(?:ldb|sst|log)|MANIFEST-\d+|CURRENT|LOCK")
 
 Op = Put | Delete
@@ -371,6 +372,58 @@ class LevelStore:
             replace_file(self._folder / IDENTITY_FILE, raised.render(self._seal))
         self._identity = raised
 
+    def purge(self, *, gone: Sequence[bytes], replaced: Sequence[bytes], prefixes: Sequence[bytes]) -> bool:
+        """Rewrite tables until no file holds what was deleted under `gone` or what `replaced` held before.
+
+        `prefixes` name whole ranges from which rows were deleted under keys that nobody remembers. Call it when
+        the rows themselves are gone and synced. False: a reader still pins an old file; ask again later.
+        """
+        with self._gate, _adapted():
+            before = set(folder_entries(self._folder / DATABASE_FOLDER))
+            self._roll_log()
+            # A table that came of one memtable may hold a value beside its deletion, and nothing would take it up
+            # again. Markers newer than it, under the same keys, make the compaction merge it.
+            self._mark_again(gone, replaced)
+            for start, stop in _ranges([*gone, *replaced]):
+                self._db.compact_range(start=start, stop=stop)
+            for prefix in prefixes:
+                self._rewrite_range(prefix)
+            return self._has_let_go(before)
+
+    def _roll_log(self) -> None:
+        """Write the memtable to a table and begin a new log; LevelDB does so before any manual compaction."""
+        self._db.compact_range(start=_RESERVED, stop=_RESERVED + b"\x00")
+
+    def _mark_again(self, gone: Sequence[bytes], replaced: Sequence[bytes]) -> None:
+        with self._db.write_batch(sync=True) as batch:
+            for key in gone:
+                batch.delete(key)
+            for key in replaced:
+                stored = self._db.get(key, verify_checksums=True)
+                if stored is not None:
+                    batch.put(key, stored)
+
+    def _rewrite_range(self, prefix: bytes) -> None:
+        """Compact a range, with deletions of keys that cannot be at both of its ends.
+
+        Twice: a marker that meets nothing below it is dropped on its way down.
+        """
+        start, stop = prefix[:-1], prefix + b"\xff" * 9
+        for _ in range(2):
+            with self._db.write_batch() as batch:
+                batch.delete(start)
+                batch.delete(stop)
+            self._db.compact_range(start=start, stop=stop)
+
+    def _has_let_go(self, before: set[str]) -> bool:
+        """Tell whether no log of before is left, and no table that LevelDB does not use any more."""
+        live = {int(number) for number in _TABLE_NUMBER.findall(self._db.get_property(b"leveldb.sstables"))}
+        names = set(folder_entries(self._folder / DATABASE_FOLDER))
+        tables = {int(Path(name).stem) for name in names if name.endswith((".ldb", ".sst"))}
+        old_logs = {name for name in names & before if name.endswith(".log")}
+        # A table may be on its way in, made by a compaction of its own; that one is newer than all live ones.
+        return not old_logs and all(number in live or number > max(live, default=0) for number in tables)
+
     def stats(self) -> StoreStats:
         """Return counts for metrics and tests."""
         latest = self._chain.latest if self._chain else None
@@ -646,6 +699,16 @@ def _authenticate(seal: RowSeal | None) -> Callable[[bytes], bytes]:
 
 def _weight(op: Op) -> int:
     return len(op.key) + (len(op.value) if isinstance(op, Put) else 0)
+
+
+def _ranges(keys: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+    """Return ranges that cover `keys`: one for the chunks of each blob, one for each other row."""
+    found: dict[bytes, tuple[bytes, bytes]] = {}
+    for key in sorted(keys):
+        stem = key[:-8] if key.startswith(BLOB_PREFIX) else key
+        first, _ = found.get(stem, (key, key))
+        found[stem] = (first, key + b"\x00")
+    return list(found.values())
 
 
 def _end_of(prefix: bytes) -> bytes | None:
