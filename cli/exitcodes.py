@@ -59,11 +59,11 @@ _BY_EXIT: dict[ExitCode, str] = {
     ExitCode.NOT_FOUND: """
         input_missing file_unreadable artifact_missing chain_folder_missing store_missing not_found
         material_not_found content_missing entry_not_found reuse_not_found job_not_found
-        operation_not_found key_not_found key_erased
+        operation_not_found key_not_found key_erased material_erased
     """,
     ExitCode.PERMISSION: """
         auth_missing auth_invalid auth_expired auth_forbidden not_issuer not_reviewer
-        release_refused release_unauthorised key_not_for_address keystore_invalid passphrase_wrong
+        release_refused release_unauthorised notice_refused key_not_for_address keystore_invalid passphrase_wrong
     """,
     ExitCode.CONFLICT: """
         idempotency_in_progress status_conflict version_required version_conflict receipt_pending

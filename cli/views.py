@@ -39,6 +39,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "superseded": ("superseded", "已被新版取代"),
     "expired": ("expired", "已过期"),
     "erased": ("erased", "已删除"),
+    "accepted": ("accepted", "已受理"),
+    "keys_destroyed": ("keys destroyed", "密钥已销毁"),
+    "deleted": ("deleted, not yet off the disk", "已删除，尚未从磁盘清除"),
+    "done": ("done", "已完成"),
     "consumed": ("consumed", "已核销"),
     "pending": ("pending", "等待上链"),
     "unknown": ("unknown", "未找到"),
@@ -218,6 +222,43 @@ VIEWS: dict[str, View] = {
             Column("anchor.status", "anchor", "上链", word),
         ),
         "code",
+    ),
+    "erasure": View(
+        (
+            Column("materialId", "material", "材料"),
+            Column("status", "status", "状态", word),
+            Column("state", "progress", "进度", word),
+            Column("erasedAt", "erased at", "删除时间"),
+            Column("reasonCode", "reason", "原因"),
+            Column("by", "by", "经办"),
+        ),
+        "materialId",
+    ),
+    "backup": View(
+        (
+            Column("backupId", "backup", "备份"),
+            Column("createdAt", "made at", "备份时间"),
+            Column("place", "place", "存放处"),
+        ),
+        "backupId",
+    ),
+    "notice": View(
+        (
+            Column("memberId", "member told", "已通知成员"),
+            Column("attempts", "attempts", "发送次数"),
+            Column("acknowledgedAt", "acknowledged at", "确认时间"),
+        ),
+        "memberId",
+    ),
+    "notice_in": View(
+        (
+            Column("memberId", "custodian", "保管成员"),
+            Column("commitment", "commitment", "承诺", short_hex),
+            Column("receivedAt", "received at", "收到时间"),
+            Column("policy", "policy", "处置", word),
+            Column("copies", "copies", "副本", joined),
+        ),
+        "commitment",
     ),
     "import": View(
         (

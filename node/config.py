@@ -54,6 +54,12 @@ class NodeConfig(BaseSettings):
     embedded_chain: bool = Field(
         default=False, description="start the chain in the data folder with the node"
     )
+    on_erasure_notice: str = Field(
+        default="erase",
+        pattern="^(erase|flag)$",
+        description="what becomes of a copy when its custodian gives notice that it erased the document: "
+        "erase it too, or keep it and flag the reuse",
+    )
     head_age_limit_s: int = Field(
         default=180,
         ge=5,

@@ -47,6 +47,56 @@ class LockTable:
             yield
 
 
+class EpochGate:
+    """Who wraps keys goes in together; who moves rows to another key epoch goes in alone.
+
+    A use case that reads a row with wrapped keys and writes one back stays inside `share` from the reading to
+    the writing, so that no row is left under an epoch that is about to be destroyed. Not re-entrant.
+    """
+
+    def __init__(self) -> None:
+        self._turn = threading.Condition()
+        self._inside = 0
+        self._waiting = 0
+
+    @contextmanager
+    def share(self) -> Iterator[None]:
+        """Be inside with others; whoever wants to be alone has precedence."""
+        with self._turn:
+            self._turn.wait_for(lambda: self._inside >= 0 and not self._waiting)
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._inside -= 1
+                self._turn.notify_all()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Be inside with nobody else."""
+        with self._turn:
+            self._waiting += 1
+            self._turn.wait_for(lambda: self._inside == 0)
+            self._waiting -= 1
+            self._inside = -1
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._inside = 0
+                self._turn.notify_all()
+
+
+@dataclass(slots=True)
+class Waiting:
+    """Names of what waits for a worker, in memory: the rows themselves say what is to do."""
+
+    erasures: set[str] = field(default_factory=set)
+    notices: set[tuple[str, int, bytes]] = field(default_factory=set)
+    received: set[tuple[int, bytes]] = field(default_factory=set)
+
+
 @dataclass(slots=True)
 class ChainState:
     """What the workers last saw of the chain; read by every verdict."""
@@ -88,6 +138,8 @@ class Node:
     followed: threading.Condition = field(default_factory=threading.Condition)
     confirm_from: str = ""
     pending_reuses: set[str] = field(default_factory=set)
+    epochs: EpochGate = field(default_factory=EpochGate)
+    waiting: Waiting = field(default_factory=Waiting)
 
     def now(self) -> datetime:
         """Return the present as an aware UTC datetime."""

@@ -183,6 +183,12 @@ class MaterialNotFound(NodeError):
     code = "material_not_found"
 
 
+class MaterialErased(NodeError):
+    """The material was erased on purpose; a tombstone is left."""
+
+    code = "material_erased"
+
+
 class ContentMissing(NodeError):
     """The bytes are not held here."""
 
@@ -307,3 +313,9 @@ class ReleaseReplayed(NodeError):
     """A release request with this nonce was answered before."""
 
     code = "release_replayed"
+
+
+class NoticeRefused(NodeError):
+    """A notice of erasure is not signed by the document's custodian, or not for this node."""
+
+    code = "notice_refused"

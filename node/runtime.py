@@ -40,9 +40,10 @@ from node.http.limits import HttpLimits, server_config
 from node.http.logs import make_logger
 from node.http.protocol import ConnectionLimits
 from node.http.routes import catalog, federation, materials, operating, reuses, verifying
+from node.http.routes import erasures as erasure_routes
 from node.indexfolder import open_index
 from node.keys import KeyFolder
-from node.services import pending
+from node.services import erasures, notices, pending
 from node.services.apikeys import StoredKeys
 from node.services.gauges import register_gauges
 from node.store import rows
@@ -60,6 +61,8 @@ LOG = make_logger()
 # Importing and reading what others published comes before acting on it, hence this order in the API description.
 ROUTERS = (
     operating.router,
+    # Before the materials: their route of acts takes any verb.
+    erasure_routes.router,
     materials.router,
     verifying.router,
     reuses.router,
@@ -377,6 +380,8 @@ def _serve_node(config: NodeConfig) -> int:
     swept = sweep_orphans(node.store, live=lambda _blob_id: False)
     LOG.info("node_open", node=node.node_id, orphans_swept=swept)
     pending.load(node)
+    erasures.load(node)
+    notices.load(node)
     workers = Workers(node)
     try:
         workers.start()

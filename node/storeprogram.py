@@ -87,18 +87,23 @@ def _backup(options: argparse.Namespace) -> int:
             summary = _save_own(store, keys, options.file)
     except StoreLocked:
         # The node runs: it makes the copy itself, from a snapshot.
-        summary = backups.save_backup(_from_node(config), options.file, keys)
+        summary = backups.save_backup(_from_node(config, options.file), options.file, keys)
     _print({"file": str(options.file), **asdict(summary)})
     return 0
 
 
-def _from_node(config: NodeConfig) -> Iterator[bytes]:
+def _from_node(config: NodeConfig, file: Path) -> Iterator[bytes]:
     key = _admin_key(config)
     url = f"http://{config.host}:{config.port}{BACKUP_PATH}"
     try:
         with (
             httpx.Client(trust_env=False, timeout=60) as client,
-            client.stream("POST", url, headers={"authorization": f"Bearer {key}"}) as answer,
+            client.stream(
+                "POST",
+                url,
+                json={"place": str(file.absolute())},
+                headers={"authorization": f"Bearer {key}"},
+            ) as answer,
         ):
             if answer.status_code != 200:
                 raise StoreLocked(
@@ -164,7 +169,9 @@ def _backup_before(store: LevelStore, keys: KeyFolder, file: Path) -> backups.Ba
 def _save_own(store: LevelStore, keys: KeyFolder, file: Path) -> backups.BackupSummary:
     row = rows.SETTING.get(store, "node_id")
     name = row.value.decode() if row else ""
-    pieces = backups.write_backup(store, keys, node_id=name, created_at=int(time.time()))
+    now = int(time.time())
+    store.write([backups.remembered(str(file.absolute()), created_at=now)], sync=True)
+    pieces = backups.write_backup(store, keys, node_id=name, created_at=now)
     return backups.save_backup(pieces, file, keys)
 
 

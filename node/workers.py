@@ -1,4 +1,4 @@
-"""Background loops of a node: follow the chain, pump the outbox, finish pending reuses, anchor the audit log.
+"""Background loops of a node: what goes on beside its requests.
 
 Each loop is a thread that can be stopped at any moment without harm, because what it does is durable or repeatable.
 A loop never dies of a known error: it names the error in the node's state, where /readyz, metrics and every verdict
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from anchor.errors import DeltasealError
 from node.context import Node
 from node.http.logs import make_logger, places_of
-from node.services import audits, confirming, pending, sweeps
+from node.services import audits, confirming, erasures, notices, pending, sweeps
 from verifier.follower import FollowProgress
 
 LOG = make_logger()
@@ -39,6 +39,8 @@ class Workers:
             "audit": (audits.anchor_if_due, 5.0),
             "confirm": (confirming.confirm_once, 1.0),
             "sweep": (sweeps.sweep_once, 60.0),
+            "erasure": (erasures.work_once, 1.0),
+            "notice": (notices.work_once, 1.0),
         }
         for name, (step, idle_s) in loops.items():
             thread = threading.Thread(target=self._run, args=(name, step, idle_s), name=name, daemon=True)

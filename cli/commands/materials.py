@@ -1,4 +1,4 @@
-"""`deltaseal material` and `deltaseal document`: what the agency holds, and acts that change its status."""
+"""`deltaseal material` and `deltaseal document`: what the agency holds, acts that change its status, erasure."""
 
 from __future__ import annotations
 
@@ -64,6 +64,17 @@ def register(app: typer.Typer) -> None:
             examples=(f"material {name} mat_01JCV3 {example}",),
             exits=(*_EXITS, ExitCode.CONFLICT),
         )(function)
+    command(
+        group,
+        "erase",
+        examples=(
+            "material erase mat_01JCV3 --confirm mat_01JCV3 --reason-code erasure_requested"
+            " --reason 依申请 --purpose 个人信息保护法第四十七条",
+        ),
+        exits=(*_EXITS, ExitCode.CONFLICT),
+    )(erase)
+    command(group, "erasure", examples=("material erasure mat_01JCV3",), exits=_EXITS)(erasure)
+    command(group, "notices", examples=("material notices",), exits=_EXITS)(notices)
     documents = typer.Typer(
         help="Acts of an issuer about documents, whoever holds copies.", no_args_is_help=True
     )
@@ -167,6 +178,45 @@ def suspend(session: Session, material_id: MaterialId, reason_code: ReasonCode, 
 def resume(session: Session, material_id: MaterialId, reason_code: ReasonCode, reason: ReasonText) -> None:
     """Resume a suspended material."""
     _act(session, material_id, "resume", reason_code, reason)
+
+
+def erase(
+    session: Session,
+    material_id: MaterialId,
+    confirm: Annotated[str, typer.Option(metavar="ID", help="The same id again: this cannot be undone.")],
+    reason_code: ReasonCode,
+    reason: ReasonText,
+    purpose: Annotated[str, typer.Option(metavar="TEXT", help="By which rule; kept in the audit log.")],
+) -> None:
+    """Erase a material for good: bytes, names, numbers and keys; its records on chain say `erased`."""
+    body = {
+        "reasonCode": parse_reason_code(reason_code),
+        "reason": reason,
+        "purpose": purpose,
+        "confirm": confirm,
+    }
+    with session.client() as client:
+        _show_erasure(session, client.post(f"/v1/materials/{segment(material_id)}/erase", body))
+
+
+def erasure(session: Session, material_id: MaterialId) -> None:
+    """Show the tombstone of an erased material: how far it is, backups that hold it, members that were told."""
+    with session.client() as client:
+        _show_erasure(session, client.get(f"/v1/materials/{segment(material_id)}/erasure"))
+
+
+def _show_erasure(session: Session, found: dict[str, Any]) -> None:
+    sections = [
+        (name, [each for each in found.get(key) or [] if isinstance(each, dict)])
+        for name, key in (("backup", "backups"), ("notice", "notices"))
+    ]
+    session.out.item("erasure", found, sections=sections)
+
+
+def notices(session: Session) -> None:
+    """List what other members told this node that they erased, and what became of the copies here."""
+    with session.client() as client:
+        session.out.items("notice_in", client.get("/v1/erasure-notices").get("items", []))
 
 
 def _act(session: Session, material_id: str, act: str, reason_code: str, reason: str) -> None:

@@ -48,6 +48,7 @@ CHAIN = "chain"
 SCOPES = (
     "materials:read",
     "materials:write",
+    "materials:erase",
     "verify",
     "reuses:read",
     "reuses:write",

@@ -58,6 +58,16 @@ ANSWER_TYPES = {
     ]
 }
 
+NOTICE_TYPES = {
+    "ErasureNotice": [
+        {"name": "custodian", "type": "uint32"},
+        {"name": "audience", "type": "uint32"},
+        {"name": "commitment", "type": "bytes32"},
+        {"name": "reasonCode", "type": "uint16"},
+        {"name": "erasedAt", "type": "uint64"},
+    ]
+}
+
 
 class ReleaseRequest(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True):
     """What a requester's member signs."""
@@ -110,7 +120,24 @@ class SignedAnswer(Struct, frozen=True, forbid_unknown_fields=True, rename="came
     signature: Signature
 
 
-_Message = TypeVar("_Message", SignedRequest, SignedAnswer)
+class ErasureNotice(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True):
+    """What a custodian's member signs to a member that received a document which it has erased."""
+
+    custodian: Annotated[int, Meta(ge=1, le=0xFFFFFFFF)]
+    audience: Annotated[int, Meta(ge=1, le=0xFFFFFFFF)]
+    commitment: Hex32
+    reason_code: Annotated[int, Meta(ge=1, le=0xFFFF)]
+    erased_at: Annotated[int, Meta(ge=0, le=1 << 40)]
+
+
+class SignedNotice(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """A notice of erasure with the member's signature."""
+
+    notice: ErasureNotice
+    signature: Signature
+
+
+_Message = TypeVar("_Message", SignedRequest, SignedAnswer, SignedNotice)
 
 
 def _domain(deployment: Deployment) -> dict[str, Any]:
@@ -122,7 +149,9 @@ def _domain(deployment: Deployment) -> dict[str, Any]:
     }
 
 
-def _message(value: ReleaseRequest | ReleaseAnswer, types: list[dict[str, str]]) -> dict[str, Any]:
+def _message(
+    value: ReleaseRequest | ReleaseAnswer | ErasureNotice, types: list[dict[str, str]]
+) -> dict[str, Any]:
     plain = msgspec.to_builtins(value)
     message = {}
     for field in types:
@@ -175,6 +204,25 @@ def answer_signer(signed: SignedAnswer, deployment: Deployment) -> bytes:
     )
 
 
+def sign_notice(notice: ErasureNotice, signer: Signer, deployment: Deployment) -> SignedNotice:
+    """Sign a notice of erasure with the custodian's member key (EIP-712)."""
+    message = _message(notice, NOTICE_TYPES["ErasureNotice"])
+    signature = signer.sign_typed(_domain(deployment), NOTICE_TYPES, "ErasureNotice", message)
+    return SignedNotice(notice, signature.hex())
+
+
+def notice_signer(signed: SignedNotice, deployment: Deployment) -> bytes:
+    """Return the address that signed a notice.
+
+    Raises:
+        SignatureInvalid: the signature is no signature.
+    """
+    message = _message(signed.notice, NOTICE_TYPES["ErasureNotice"])
+    return recover_typed(
+        bytes.fromhex(signed.signature), _domain(deployment), NOTICE_TYPES, "ErasureNotice", message
+    )
+
+
 def request_hash(request: ReleaseRequest) -> bytes:
     """Return SHA-256 of the request's RFC 8785 form: the name under which both sides keep the exchange."""
     return hashlib.sha256(canonical_bytes(msgspec.to_builtins(request))).digest()
@@ -198,7 +246,16 @@ def parse_answer(body: bytes) -> SignedAnswer:
     return _parse(body, SignedAnswer)
 
 
-def render(message: SignedRequest | SignedAnswer) -> bytes:
+def parse_notice(body: bytes) -> SignedNotice:
+    """Parse a notice of erasure.
+
+    Raises:
+        ReleaseMalformed: not one.
+    """
+    return _parse(body, SignedNotice)
+
+
+def render(message: SignedRequest | SignedAnswer | SignedNotice) -> bytes:
     """Render a signed message as JSON."""
     return msgspec.json.encode(message)
 

@@ -40,6 +40,7 @@ SCOPES = frozenset(
     {
         "materials:read",
         "materials:write",
+        "materials:erase",
         "verify",
         "reuses:write",
         "reuses:read",

@@ -155,6 +155,7 @@ REGISTRY: Mapping[str, ProblemRow] = {
     "type_unknown": ProblemRow(422, "没有这个材料类型", "Unknown material type"),
     "matter_unknown": ProblemRow(422, "没有这个事项", "Unknown matter"),
     "material_not_found": ProblemRow(404, "没有找到材料", "Material not found"),
+    "material_erased": ProblemRow(410, "材料已依法删除", "Material erased"),
     "content_missing": ProblemRow(404, "本节点没有文件内容", "Content not held here"),
     "status_conflict": ProblemRow(409, "当前状态不允许此操作", "Not allowed in the present state"),
     "domain_key_missing": ProblemRow(503, "缺少标签域密钥", "Key of a tag domain missing", True),
@@ -176,6 +177,7 @@ REGISTRY: Mapping[str, ProblemRow] = {
     "release_malformed": ProblemRow(422, "调取请求格式不正确", "Malformed release request"),
     "release_unauthorised": ProblemRow(401, "调取请求未获授权", "Release request not authorised"),
     "release_replayed": ProblemRow(409, "调取请求重复", "Release request replayed"),
+    "notice_refused": ProblemRow(401, "删除通知未获授权", "Notice of erasure refused"),
     # verifier.
     "verifier_error": ProblemRow(500, "核验组件出错", "Verification failed"),
     "catalog_entry_invalid": ProblemRow(422, "目录条目不符合要求", "Invalid catalogue entry"),

@@ -5,6 +5,7 @@ Spec page: docs/reference/http-api.md.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from node.context import Node, render_time
 from node.services.catalog import ImportResult, Publication, version_slot
 from node.services.exemptions import ExemptionPlan
 from node.services.explanations import explain_verdict
+from node.services.ledgeracts import REASONS
 from node.services.materials import MaterialView
 from node.services.verifying import place_of
 from node.store import rows
@@ -270,6 +272,57 @@ def render_job(row: rows.JobRow) -> JsonObject:
         "problem": msgspec.Raw(row.problem_json) if row.problem_json else None,
         "createdAt": render_time(row.created_at),
         "updatedAt": render_time(row.updated_at),
+    }
+
+
+def render_erasure(
+    node: Node,
+    row: rows.ErasureRow,
+    backups: Sequence[rows.BackupRow],
+    notices: Sequence[rows.NoticeRow],
+) -> JsonObject:
+    """Render a tombstone: what was erased, how far it is, where copies may still be, who was told."""
+    statuses = {name: node.outbox.status_of(name) for name in row.operation_ids}
+    states = ["pending" if one is None or one.state == "queued" else one.state for one in statuses.values()]
+    return {
+        "materialId": row.erasure_id,
+        "status": "erased",
+        "state": row.state,
+        "erasedAt": render_time(row.erased_at),
+        "reasonCode": REASONS.get(row.reason_code, str(row.reason_code)),
+        "by": row.actor,
+        "versions": [
+            {"version": one.version, "commitment": one.commitment.hex(), "anchor": {"status": state}}
+            for one, state in zip(row.versions, states, strict=True)
+        ],
+        "backups": [render_backup(one) for one in backups],
+        "notices": [
+            {
+                "memberId": one.member_id,
+                "commitment": one.commitment.hex(),
+                "attempts": one.attempts,
+                "acknowledgedAt": render_time(one.acknowledged_at) if one.acknowledged_at else None,
+            }
+            for one in notices
+        ],
+    }
+
+
+def render_backup(row: rows.BackupRow) -> JsonObject:
+    """Render a backup that this node made."""
+    return {"backupId": row.backup_id, "createdAt": render_time(row.created_at), "place": row.place}
+
+
+def render_notice(row: rows.ReceivedNoticeRow) -> JsonObject:
+    """Render another member's notice of erasure with its signature, and what became of the copies here."""
+    return {
+        "memberId": row.custodian,
+        "commitment": row.commitment.hex(),
+        "receivedAt": render_time(row.received_at),
+        "appliedAt": render_time(row.applied_at) if row.applied_at else None,
+        "policy": row.policy,
+        "copies": row.copies,
+        "signed": msgspec.Raw(row.body),
     }
 
 

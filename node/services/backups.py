@@ -1,7 +1,8 @@
 """Read a whole store and say what is damaged; copy it, as of one moment, into an encrypted file, and back.
 
 A backup holds every row and chunk of the store and nothing of the key folder: without that folder and its
-passphrase it is random bytes, and what an erasure destroyed there stays destroyed. The index is not in it; a node
+passphrase it is random bytes, and what an erasure destroyed there stays destroyed. Rows of what was erased later
+still open with that folder, so the node remembers its backups and an erasure names them. The index is not in it; a node
 rebuilds it from the chain. Spec page: docs/reference/backup-file.md. Must not import FastAPI, plyvel or a client.
 """
 
@@ -22,6 +23,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from ulid import ULID
 
 from anchor.keyvalue import Put
 from node.errors import (
@@ -214,6 +216,11 @@ class BackupSummary:
     rows: int
     size_bytes: int
     sha256: str
+
+
+def remembered(place: str, *, created_at: int) -> Put:
+    """Return the row by which the node remembers a backup; written before its snapshot, so that it holds itself."""
+    return rows.BACKUP.put(rows.BackupRow(f"bak_{ULID()}", created_at, place))
 
 
 def write_backup(store: LevelStore, keys: KeyFolder, *, node_id: str, created_at: int) -> Iterator[bytes]:

@@ -65,7 +65,7 @@ def _is_final(node: Node, version: rows.VersionRow) -> bool:
 
 
 def _seal_again(node: Node, version: rows.VersionRow) -> None:
-    with node.locks.hold(version.material_id):
+    with node.epochs.share(), node.locks.hold(version.material_id):
         fresh = rows.VERSION.get(node.store, version.material_id, version.version)
         material = rows.MATERIAL.get(node.store, version.material_id)
         if fresh is None or material is None or fresh.commitment != version.commitment:

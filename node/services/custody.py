@@ -9,7 +9,7 @@ import msgspec
 
 from anchor.canonical import JsonValue
 from node.context import Node
-from node.errors import ContentMissing
+from node.errors import ContentMissing, KeyErased, MaterialErased
 from node.store import rows
 from node.store.blobs import read_blob
 from node.store.envelope import unwrap_key
@@ -31,16 +31,30 @@ def version_by_commitment(node: Node, commitment: bytes) -> rows.VersionRow | No
     return rows.VERSION.get(node.store, found.material_id, found.version) if found else None
 
 
+def erased_commitment(node: Node, commitment: bytes) -> bool:
+    """Tell whether this node has erased the material version with this commitment."""
+    found = rows.COMMITMENT.get(node.store, commitment.hex())
+    return found is not None and rows.ERASURE.get(node.store, found.material_id) is not None
+
+
 def unlock(node: Node, version: rows.VersionRow) -> Held:
     """Unwrap a version's salt key and, where bytes are held, its file key.
 
     Raises:
-        KeyErased: the agency's key epoch was retired by an erasure.
+        MaterialErased: it was erased meanwhile.
+        KeyErased: its key epoch was destroyed, though the row is there: it came back with an old copy of the store.
     """
     material = rows.MATERIAL.get(node.store, version.material_id)
     if material is None:
-        raise ContentMissing("the material's row is gone", hint="run `deltaseal store verify`")
-    _, kek = node.keys.kek(material.agency, version.key_epoch)
+        raise MaterialErased("the material was erased on purpose")
+    try:
+        _, kek = node.keys.kek(material.agency, version.key_epoch)
+    except KeyErased:
+        # An erasure of another material has moved this row to a new epoch since it was read.
+        fresh = rows.VERSION.get(node.store, version.material_id, version.version)
+        if fresh is None or fresh.key_epoch == version.key_epoch:
+            raise
+        return unlock(node, fresh)
     about = f"{version.material_id}.{version.version}".encode()
     return Held(
         version=version,

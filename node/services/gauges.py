@@ -31,6 +31,14 @@ def register_gauges(node: Node, metrics: Metrics) -> None:
             "Age of the newest block.",
             lambda: max(node.clock() - node.chain.head_time, 0),
         ),
+        "deltaseal_erasures_waiting": (
+            "Erasures of which bytes or keys may still be on disk.",
+            lambda: len(node.waiting.erasures),
+        ),
+        "deltaseal_notices_waiting": (
+            "Notices of erasure that a member has not acknowledged.",
+            lambda: len(node.waiting.notices),
+        ),
     }
     for name, (text, read) in gauges.items():
         metrics.register_gauge(name, text, read)

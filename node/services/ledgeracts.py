@@ -17,6 +17,7 @@ REASONS = {
     5: "cancelled_by_authority",
     6: "under_investigation",
     7: "investigation_closed",
+    8: "erasure_requested",
     9: "other",
 }
 _BY_NAME = {name: code for code, name in REASONS.items()}

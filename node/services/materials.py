@@ -24,6 +24,7 @@ from anchor.outbox_store import OperationStatus
 from node.context import Node
 from node.errors import (
     DigestMismatch,
+    MaterialErased,
     MaterialInvalid,
     MaterialNotFound,
     StatusConflict,
@@ -74,7 +75,7 @@ def accept(
     subjects = _subjects(node, meta, kind)
     _check_digest(meta, received)
     dedupe = _dedupe_key(node, actor.agency, meta, subjects, asserted=received is None)
-    with node.locks.hold(meta.replaces or dedupe):
+    with node.epochs.share(), node.locks.hold(meta.replaces or dedupe):
         held = _held(node, actor, meta, dedupe)
         if held and _same_dates(held.version, meta):
             return held
@@ -145,8 +146,30 @@ def _dedupe_key(
     *,
     asserted: bool,
 ) -> str:
+    return dedupe_digest(
+        node,
+        agency,
+        meta.sha256,
+        subjects,
+        type_code=meta.type_code,
+        document_no=meta.document_no or "",
+        asserted=asserted,
+    )
+
+
+def dedupe_digest(
+    node: Node,
+    agency: str,
+    sha256: str,
+    subjects: Sequence[tuple[Subject, str]],
+    *,
+    type_code: str,
+    document_no: str,
+    asserted: bool,
+) -> str:
+    """Name what makes two pushes the same, in hex: only the holder of the lookup key can compute it."""
     about = sorted([subject.id_type, subject.id, role] for subject, role in subjects)
-    same = canonical_bytes([agency, meta.sha256, about, meta.type_code, meta.document_no or "", asserted])
+    same = canonical_bytes([agency, sha256, about, type_code, document_no, asserted])
     return hmac.new(node.keys.lookup_key(), same, hashlib.sha256).hexdigest()
 
 
@@ -346,9 +369,16 @@ def get(node: Node, actor: Actor, material_id: str, version: int | None = None) 
 
     Raises:
         MaterialNotFound: there is none, or it is another agency's; the two answer alike.
+        MaterialErased: this agency has erased it.
     """
     material = rows.MATERIAL.get(node.store, material_id)
     if material is None or material.agency != actor.agency:
+        erased = rows.ERASURE.get(node.store, material_id)
+        if erased is not None and erased.agency == actor.agency:
+            raise MaterialErased(
+                "the material was erased on purpose",
+                hint="see `deltaseal material erasure` for its tombstone",
+            )
         raise MaterialNotFound(
             "this agency holds no such material", hint="list its materials with `deltaseal material list`"
         )
@@ -407,7 +437,7 @@ def act(
         MaterialNotFound, StatusConflict (the move is not allowed from where it stands), MaterialInvalid (reason).
     """
     reason = parse_reason(body.reason_code)
-    with node.locks.hold(material_id):
+    with node.epochs.share(), node.locks.hold(material_id):
         view = get(node, actor, material_id)
         allowed, target = STATUS_MOVES[verb]
         if view.version.status not in allowed:

@@ -31,8 +31,10 @@ def load(node: Node) -> None:
 def finish_once(node: Node) -> bool:
     """Conclude every waiting reuse whose consumption is decided on chain."""
     for reuse_id in sorted(node.pending_reuses):
-        row = rows.REUSE.get(node.store, reuse_id)
-        if row is None or row.state != "consuming" or _finish(node, row):
+        with node.epochs.share():
+            row = rows.REUSE.get(node.store, reuse_id)
+            ended = row is None or row.state != "consuming" or _finish(node, row)
+        if ended:
             node.pending_reuses.discard(reuse_id)
     return False
 

@@ -62,6 +62,21 @@ class StatusAct(Struct, frozen=True, forbid_unknown_fields=True, rename="camel")
     reason: Text
 
 
+class ErasureAct(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True):
+    """Why a material is erased for good; `confirm` repeats its id."""
+
+    reason_code: int | str
+    reason: Text
+    purpose: Annotated[str, Meta(min_length=1, max_length=256)]
+    confirm: Annotated[str, Meta(max_length=40)]
+
+
+class BackupRequest(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """Where the caller is going to keep a backup, in its own words; an erasure names it."""
+
+    place: Annotated[str, Meta(max_length=512)] = ""
+
+
 class DocumentAct(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """An issuer's revocation of a document, wherever its copies lie."""
 

@@ -31,6 +31,8 @@ from node.context import CHINA, Node
 from node.errors import (
     ContentMissing,
     DomainKeyMissing,
+    KeyErased,
+    MaterialErased,
     PeerUnavailable,
     ReleaseBroken,
     ReleaseRefused,
@@ -113,6 +115,7 @@ def request_reuse(node: Node, actor: Actor, body: ReuseRequest, *, on_commit: On
         SubjectInvalid: the subject's id is wrong.
         PeerUnavailable: the custodian cannot be asked now; nothing is recorded.
         DomainKeyMissing: this node cannot write the record, or lacks the consume key.
+        MaterialErased: this node's own document was erased meanwhile.
     """
     subject = subject_of(node, body.subject)
     gathered = gather(node, actor.agency, body, subject)
@@ -122,14 +125,23 @@ def request_reuse(node: Node, actor: Actor, body: ReuseRequest, *, on_commit: On
         gathered, evidence = _obtain(node, actor, body, gathered)
         decision = decide(gathered.facts)
     try:
-        if decision.code == "consume_unconfirmed" and evidence is not None:
-            return _consume(node, actor, body, gathered, evidence, on_commit)
-        row = new_row(node, actor, body, gathered, decision, evidence)
-        return conclude(node, actor, row, gathered, decision, evidence, on_commit)
+        with node.epochs.share():
+            _require_not_erased(node, gathered, decision)
+            if decision.code == "consume_unconfirmed" and evidence is not None:
+                return _consume(node, actor, body, gathered, evidence, on_commit)
+            row = new_row(node, actor, body, gathered, decision, evidence)
+            return conclude(node, actor, row, gathered, decision, evidence, on_commit)
     except BaseException:
         if evidence is not None and evidence.writer is not None:
             evidence.writer.abort()
         raise
+
+
+def _require_not_erased(node: Node, gathered: Gathered, decision: Decision) -> None:
+    """Refuse to conclude in favour of a document of ours that was erased since the facts were gathered."""
+    favourable = decision.outcome in (DecisionOutcome.GRANTED, DecisionOutcome.PENDING)
+    if favourable and custody.erased_commitment(node, gathered.claim.commitment):
+        raise MaterialErased("the document was erased while its use was decided", hint="ask again")
 
 
 def gather(
@@ -426,6 +438,9 @@ def conclude(
         outcome=decision.outcome.value,
         reason=decision.code,
     )
+    if rows.NOTICE_IN.get(node.store, row.custodian, row.commitment) is not None:
+        # The custodian erased it while this was decided: the worker looks at the copies again.
+        node.waiting.received.add((row.custodian, row.commitment))
     node.outbox.wake()
     return row
 
@@ -583,14 +598,28 @@ def content(node: Node, row: rows.ReuseRow) -> custody.Held | tuple[rows.ReuseRo
 
     Raises:
         ContentMissing: not granted, or nothing was delivered.
+        MaterialErased: the document was erased.
     """
+    if row.state == "erased" or custody.erased_commitment(node, row.commitment):
+        raise MaterialErased("the document of this reuse was erased on purpose")
     if row.outcome != "granted" or row.state != "done":
         raise ContentMissing("this reuse delivered no bytes", hint="ask with deliver: bytes")
     if row.blob_id:
-        _, kek = node.keys.kek(row.agency, row.key_epoch)
-        return row, unwrap_key(kek, row.wrapped_file_key, b"reuse\0" + row.reuse_id.encode())
+        return row, _file_key(node, row)
     version = custody.version_by_commitment(node, row.commitment)
     asked = msgspec.json.decode(row.request_json, type=ReuseRequest)
     if version is None or asked.deliver != "bytes":
         raise ContentMissing("this reuse delivered no bytes", hint="ask with deliver: bytes")
     return custody.unlock(node, version)
+
+
+def _file_key(node: Node, row: rows.ReuseRow) -> bytes:
+    try:
+        _, kek = node.keys.kek(row.agency, row.key_epoch)
+    except KeyErased:
+        # An erasure of another document has moved this row to a new epoch since it was read.
+        fresh = rows.REUSE.get(node.store, row.reuse_id)
+        if fresh is None or fresh.key_epoch == row.key_epoch:
+            raise
+        return _file_key(node, fresh)
+    return unwrap_key(kek, row.wrapped_file_key, b"reuse\0" + row.reuse_id.encode())

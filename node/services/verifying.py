@@ -11,7 +11,7 @@ from msgspec import structs
 
 from node.context import Node
 from node.errors import MaterialInvalid
-from node.services.custody import version_by_commitment
+from node.services.custody import erased_commitment, version_by_commitment
 from node.services.requests import SubjectQuery, VerifyRequest
 from verifier.subjects import Subject, parse_subject
 from verifier.verdicts import Outcome, Question, Reason, Verdict, VerdictKind, judge
@@ -60,11 +60,19 @@ def with_local_acts(node: Node, verdict: Verdict) -> Verdict:
     """Let this node's own acts count before the chain has them; it never makes a verdict better."""
     if verdict.kind not in (VerdictKind.VALID, VerdictKind.PENDING) or verdict.claim is None:
         return verdict
-    row = version_by_commitment(node, verdict.claim.commitment)
-    if row is None or row.status not in _LOCAL_STATUS:
+    kind = _LOCAL_STATUS.get(_local_status(node, verdict.claim.commitment))
+    if kind is None:
         return verdict
     reason = Reason("custodian_act", Outcome.FAIL, "the custodian's act is on its way to the chain")
-    return structs.replace(verdict, kind=_LOCAL_STATUS[row.status], reasons=(*verdict.reasons, reason))
+    return structs.replace(verdict, kind=kind, reasons=(*verdict.reasons, reason))
+
+
+def _local_status(node: Node, commitment: bytes) -> str:
+    """Return the status of a version that this node holds or has erased; "" for all others."""
+    row = version_by_commitment(node, commitment)
+    if row is not None:
+        return row.status
+    return "erased" if erased_commitment(node, commitment) else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -237,6 +237,80 @@ class CheckpointRow(Row, frozen=True):
     time: int
 
 
+class ErasedVersion(Row, frozen=True):
+    """A version that was erased: its number and the commitment that stays on chain."""
+
+    version: int
+    commitment: bytes
+
+
+class ErasedBlob(Row, frozen=True):
+    """A file that was erased: which chunks its bytes lay in."""
+
+    blob_id: str
+    chunks: int
+
+
+class ErasureRow(Row, frozen=True):
+    """The tombstone of a material (or of the copy that a reuse brought), and how far its erasing has come.
+
+    `kind` is material or reuse; `state` is accepted, keys_destroyed, deleted or done. `epochs` are the key epochs to
+    destroy; `gone` and `replaced` are keys of rows, which name nobody. It holds no personal data.
+    """
+
+    erasure_id: str
+    agency: str
+    kind: str
+    erased_at: int
+    reason_code: int
+    actor: str
+    held_since: int
+    versions: list[ErasedVersion]
+    operation_ids: list[str]
+    epochs: list[int]
+    blobs: list[ErasedBlob]
+    gone: list[bytes]
+    replaced: list[bytes]
+    state: str
+    updated_at: int
+
+
+class BackupRow(Row, frozen=True):
+    """A backup that this node made, so that an erasure can name those that hold the material."""
+
+    backup_id: str
+    created_at: int
+    place: str
+
+
+class NoticeRow(Row, frozen=True):
+    """A signed notice of erasure to a member that received the document; sent until it is acknowledged."""
+
+    material_id: str
+    member_id: int
+    commitment: bytes
+    body: bytes
+    created_at: int
+    due_at: int
+    attempts: int
+    acknowledged_at: int
+
+
+class ReceivedNoticeRow(Row, frozen=True):
+    """Another member's notice of erasure, as it was signed, and what was done here about copies.
+
+    `policy` is erase or flag; `copies` are the reuses that were concerned; `applied_at` 0 = not yet.
+    """
+
+    custodian: int
+    commitment: bytes
+    body: bytes
+    received_at: int
+    policy: str
+    copies: list[str]
+    applied_at: int
+
+
 class SettingRow(Row, frozen=True):
     """A small value that the node itself keeps."""
 
@@ -373,10 +447,14 @@ CHECKPOINT: Final = Table(CheckpointRow, kind=14, name="checkpoint", ids=["name"
 SETTING: Final = Table(SettingRow, kind=15, name="setting", ids=["name"])
 UNCONFIRMED: Final = Table(UnconfirmedRow, kind=16, name="unconfirmed", ids=["material_id", "version"])
 WAITING: Final = Table(WaitingRow, kind=17, name="waiting", ids=["reuse_id"])
+ERASURE: Final = Table(ErasureRow, kind=24, name="erasure", ids=["erasure_id"])
+BACKUP: Final = Table(BackupRow, kind=25, name="backup", ids=["backup_id"])
+NOTICE: Final = Table(NoticeRow, kind=26, name="notice", ids=["material_id", "member_id", "commitment"])
+NOTICE_IN: Final = Table(ReceivedNoticeRow, kind=27, name="notice_in", ids=["custodian", "commitment"])
 
 TABLES: Final[tuple[Table[Any], ...]] = (
     MATERIAL, VERSION, BY_AGENCY, BY_SUBJECT, DEDUPE, COMMITMENT, API_KEY, IDEMPOTENCY, REUSE, JOB, AUDIT,
-    NONCE, RELEASE, CHECKPOINT, SETTING, UNCONFIRMED, WAITING,
+    NONCE, RELEASE, CHECKPOINT, SETTING, UNCONFIRMED, WAITING, ERASURE, BACKUP, NOTICE, NOTICE_IN,
 )  # fmt: skip
 
 BLOB_TABLE: Final = b"blob/"

@@ -22,7 +22,13 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
     bool: st.booleans(),
     list[str]: st.lists(TEXT, max_size=3),
     dict[str, str]: st.dictionaries(TEXT, TEXT, max_size=3),
+    list[int]: st.lists(st.integers(0, 2**63 - 1), max_size=3),
+    list[bytes]: st.lists(st.binary(max_size=20), max_size=3),
     list[rows.SubjectRow]: st.lists(st.builds(rows.SubjectRow, TEXT, TEXT, TEXT), max_size=3),
+    list[rows.ErasedVersion]: st.lists(
+        st.builds(rows.ErasedVersion, st.integers(0, 9), st.binary(max_size=9)), max_size=3
+    ),
+    list[rows.ErasedBlob]: st.lists(st.builds(rows.ErasedBlob, TEXT, st.integers(0, 9)), max_size=3),
 }
 
 
@@ -39,8 +45,18 @@ def any_row(table: Table[Any]) -> st.SearchStrategy[Any]:
 
 def sample(table: Table[Any]) -> Any:
     """Return a row of the table with plain values."""
-    plain = {str: "a", bytes: b"b", int: 7, bool: True, list[str]: ["c"], dict[str, str]: {"d": "e"}}
+    plain: dict[Any, Any] = {
+        str: "a",
+        bytes: b"b",
+        int: 7,
+        bool: True,
+        list[str]: ["c"],
+        dict[str, str]: {"d": "e"},
+    }
+    plain |= {list[int]: [7], list[bytes]: [b"b"]}
     plain[list[rows.SubjectRow]] = [rows.SubjectRow("111", "id", "holder")]
+    plain[list[rows.ErasedVersion]] = [rows.ErasedVersion(1, b"c")]
+    plain[list[rows.ErasedBlob]] = [rows.ErasedBlob("blb_1", 2)]
     hints = typing.get_type_hints(table.row_type)
     return table.row_type(**{name: plain[hints[name]] for name in table.row_type.__struct_fields__})
 
@@ -51,7 +67,11 @@ def test_kinds_and_names_on_disk_never_change() -> None:
         "material version by_agency by_subject dedupe commitment api_key idempotency reuse job audit nonce"
     )
     names += " release checkpoint setting unconfirmed waiting"
-    assert pinned == {bytes([kind, 1]): name for kind, name in enumerate(names.split(), start=1)}
+    kinds = {bytes([kind, 1]): name for kind, name in enumerate(names.split(), start=1)}
+    kinds |= {
+        bytes([kind, 1]): name for kind, name in enumerate(["erasure", "backup", "notice", "notice_in"], 24)
+    }
+    assert pinned == kinds
 
 
 @each_table

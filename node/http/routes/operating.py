@@ -12,15 +12,15 @@ from starlette.responses import Response, StreamingResponse
 
 from node.context import Node, render_time
 from node.errors import JobNotFound, OperationNotFound
-from node.http.app import example, frame_of, raw_json
+from node.http.app import example, frame_of, raw_json, read_json
 from node.http.auth import Caller, authenticate_request, issue_key, require
 from node.http.limits import read_body
 from node.http.strictjson import decode_body
-from node.http.views import render_chain, render_job, render_key, render_member
+from node.http.views import render_backup, render_chain, render_job, render_key, render_member
 from node.http.writes import Answer, Kept, actor_of, answer_once, in_threads, node_of
 from node.services import apikeys, backups
 from node.services.recording import record
-from node.services.requests import KeyRequest
+from node.services.requests import BackupRequest, KeyRequest
 from node.store import rows
 
 router = APIRouter(tags=["node"])
@@ -37,6 +37,12 @@ async def any_caller(request: Request) -> Caller:
 Anyone = Annotated[Caller, Depends(any_caller)]
 VERSION = "0.1.0"
 KEY = {"agency": "12310104FAKE0011X9", "scopes": ["materials:write", "verify"], "label": "综窗系统"}
+
+BACKUP_MADE = {
+    "backupId": "bak_01JCV3Z5Y8K7Q2M4N6P8R0S2T4",
+    "createdAt": "2026-11-24T09:30:02+08:00",
+    "place": "vault 3, disk 12",
+}
 
 
 @router.get("/healthz", summary="Whether the process lives", openapi_extra=example(response={"status": "ok"}))
@@ -232,16 +238,24 @@ async def revoke(request: Request, caller: Admin, key_id: str) -> Response:
     "/v1/store/backups",
     summary="Back up the store",
     response_class=Response,
-    openapi_extra=example(response="(the encrypted backup)", response_media_type="application/octet-stream"),
+    openapi_extra=example(
+        request={"place": "vault 3, disk 12"},
+        response="(the encrypted backup)",
+        response_media_type="application/octet-stream",
+    ),
 )
 async def back_up(request: Request, caller: Admin) -> Response:
-    """Stream an encrypted copy of the store as of one moment; the node goes on writing meanwhile."""
+    """Stream an encrypted copy of the store as of one moment; the node goes on writing meanwhile.
+
+    The node remembers `place`, so that an erasure can name the backups that hold what was erased.
+    """
     node = node_of(request)
+    asked = await read_json(request, BackupRequest)
 
     def work() -> Iterator[bytes]:
         record(
             node,
-            [],
+            [backups.remembered(asked.place, created_at=node.clock())],
             actor=actor_of(caller),
             action="store.backup",
             object_id=node.node_id,
@@ -251,6 +265,17 @@ async def back_up(request: Request, caller: Admin) -> Response:
 
     pieces = await asyncio.to_thread(work)
     return StreamingResponse(in_threads(pieces), media_type="application/octet-stream")
+
+
+@router.get(
+    "/v1/store/backups",
+    summary="List the backups that this node made",
+    openapi_extra=example(response={"items": [BACKUP_MADE]}),
+)
+async def list_backups(request: Request, caller: Admin) -> Response:
+    """List them, oldest first: what each erasure names is chosen from these."""
+    found = await asyncio.to_thread(lambda: list(rows.BACKUP.scan(node_of(request).store)))
+    return raw_json({"items": [render_backup(row) for row in found]})
 
 
 @router.get(
