@@ -168,7 +168,7 @@ def condemn(blob_id: str) -> list[Op]:
 def delete_blob(store: ChunkStore, blob_id: str) -> None:
     """Delete all chunks, then the mark: a crash meanwhile leaves the mark for the sweep.
 
-    The bytes leave the disk when LevelDB compacts; `LevelStore.compact` forces it.
+    The bytes leave the disk when LevelDB compacts; `LevelStore.purge` forces it.
     """
     doomed: list[Op] = []
     for key in store.keys(blob_prefix(blob_id)):

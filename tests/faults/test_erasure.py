@@ -486,6 +486,8 @@ def test_rows_written_while_an_epoch_is_retired_are_never_lost(qp_folder: Path) 
 
     threads = [threading.Thread(target=go_on) for _ in range(3)]
     doomed = [push(node, fresh_file(500)) for _ in range(6)]
+    early = fresh_file(700)
+    read_before = materials.get(node, ACTOR, push(node, early)).version
     for thread in threads:
         thread.start()
     try:
@@ -496,6 +498,8 @@ def test_rows_written_while_an_epoch_is_retired_are_never_lost(qp_folder: Path) 
         for thread in threads:
             thread.join()
     assert len(made) > 10
+    # A reader that took the row before the epoch went finds the new one.
+    assert b"".join(custody.read(node, custody.unlock(node, read_before))) == early.content
     for name, file in made:
         held = custody.unlock(node, materials.get(node, ACTOR, name).version)
         assert b"".join(custody.read(node, held)) == file.content
