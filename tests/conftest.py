@@ -37,8 +37,15 @@ def _group_of(path: Path) -> str:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what tests counted (`record_property("counts", …)`): how much a long run really did."""
-    for report in terminalreporter.stats.get("passed", []):
-        for name, value in getattr(report, "user_properties", ()):
-            if name == "counts" and report.when == "call":
-                terminalreporter.write_line(f"{report.nodeid.partition('::')[2]}: {value}")
+    """List what tests counted (`record_property("count", …)`): how many inputs, kills, requests."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, ())]
+    counted = [
+        f"{report.nodeid.partition('::')[2]}: {text}"
+        for report in reports
+        for name, text in report.user_properties
+        if name == "count" and report.when == "call"
+    ]
+    if counted:
+        terminalreporter.section("counts")
+        for text in sorted(counted):
+            terminalreporter.line(text)

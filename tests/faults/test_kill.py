@@ -65,7 +65,7 @@ def test_a_thousand_kills_at_fail_points_and_random_moments_break_no_promise(
 def run_storm(stand: Stand, record_property: Record, *, kills: int, times: int) -> None:
     storm = Storm(stand)
     storm.run(points=POINTS * times, kills=kills)
-    record_property("counts", storm.counts())
+    record_property("count", storm.counts())
     assert all(storm.kills[f"{point.victim} {point.name}"] >= times for point in POINTS)
     # Most kills must have met requests under way, of each kind.
     assert storm.cuts.total() > kills / 2
