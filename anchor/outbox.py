@@ -177,6 +177,10 @@ class Outbox:
         """Say what waits now, without asking the chain."""
         return self._progress()
 
+    def lowest_in_flight(self) -> int | None:
+        """Return the lowest nonce whose transaction is not settled, None when all are."""
+        return min(list(self._store.flights), default=None)
+
     def step(self) -> OutboxProgress:
         """Look at the chain, settle, send again, pack and send. Never raises chain trouble. Raises OutboxCorrupt."""
         with self._lock:
@@ -188,6 +192,8 @@ class Outbox:
                 self._pack(view)
             except (ChainUnavailable, ChainMismatch, TransactionRefused, CallReverted) as error:
                 self._trouble = error.code
+                # Nothing is packed without a chain, and what waits for it grows old all the same.
+                self._note_oldest(self._store.queue.first())
             self._store.queue.tidy(idle=not self._store.flights)
             return self._progress()
 

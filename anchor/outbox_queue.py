@@ -84,6 +84,13 @@ class OutboxQueue:
 
     # Waiting
 
+    def first(self) -> int | None:
+        """Return the order that waits longest, without reading the queue; None when nothing waits."""
+        with self._lock:
+            if not self.queued:
+                return None
+            return min(min(orders, default=self._position) for orders in (self._seen, self._awaited))
+
     def waiting(self) -> Iterator[Queued]:
         """Yield what waits and is not packed, in order."""
         if self._clock() - self._recounted >= RECOUNT_S:

@@ -21,6 +21,7 @@ from typer.exceptions import Abort, Exit, TyperException
 
 from anchor.errors import DeltasealError
 from cli.commands import (
+    alarms,
     api,
     catalog,
     chain,
@@ -65,6 +66,7 @@ _MODULES = (
     nodes,
     store,
     doctor,
+    alarms,
     config,
     api,
     completion,

@@ -33,6 +33,7 @@ class View:
 
 # Words that stand in answers as codes, for tables only: (English, Chinese).
 WORDS: dict[str, tuple[str, str]] = {
+    "raised": ("raised", "告警"),
     "valid": ("valid", "有效"),
     "suspended": ("suspended", "已暂停"),
     "revoked": ("revoked", "已撤销"),
@@ -383,6 +384,17 @@ VIEWS: dict[str, View] = {
             Column("exists", "exists", "存在"),
         ),
         "path",
+    ),
+    "alarm": View(
+        (
+            Column("name", "waits", "等待项"),
+            Column("state", "state", "状态", word),
+            Column("ageSeconds", "age in s", "已等待（秒）"),
+            Column("maximumSeconds", "maximum in s", "上限（秒）"),
+            Column("what", "what", "说明"),
+            Column("fix", "fix", "处理办法"),
+        ),
+        "name",
     ),
     "doctor": View(
         (

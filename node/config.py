@@ -66,6 +66,10 @@ class NodeConfig(BaseSettings):
         description="age of the newest block that raises chain_stalled, of the final one chain_not_final",
     )
 
+    alarm_after_s: dict[str, int] = Field(
+        default={}, description="maximum age in seconds by the name of a wait, where it is not the usual one"
+    )
+
     @field_validator("agencies")
     @classmethod
     def _agencies_are_usccs(cls, value: tuple[str, ...]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
+from time import monotonic
 
 import httpx
 
@@ -21,6 +22,7 @@ from anchor.signer import Signer
 from node.config import NodeConfig
 from node.http.idempotency import IdempotencyGate
 from node.keys import KeyFolder
+from node.sightings import Sightings
 from node.store.audit import AuditLog
 from node.store.leveldb import LevelStore
 from verifier.catalog import CatalogView
@@ -108,6 +110,7 @@ class ChainState:
     head_time: int = 0
     behind: int = 0
     caught_up: bool = False
+    known_at: float = field(default_factory=monotonic)
 
 
 @dataclass(slots=True)
@@ -140,6 +143,12 @@ class Node:
     pending_reuses: set[str] = field(default_factory=set)
     epochs: EpochGate = field(default_factory=EpochGate)
     waiting: Waiting = field(default_factory=Waiting)
+    # What waits, by monotonic time: steps that workers are in, last sweep, backups being read, raised alarms.
+    beats: dict[str, float] = field(default_factory=dict)
+    swept_at: float = field(default_factory=monotonic)
+    backups: dict[str, float] = field(default_factory=dict)
+    alarms: set[str] = field(default_factory=set)
+    sightings: Sightings = field(default_factory=Sightings)
 
     def now(self) -> datetime:
         """Return the present as an aware UTC datetime."""

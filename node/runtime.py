@@ -43,7 +43,7 @@ from node.http.routes import catalog, federation, materials, operating, reuses, 
 from node.http.routes import erasures as erasure_routes
 from node.indexfolder import open_index
 from node.keys import KeyFolder
-from node.services import erasures, notices, pending
+from node.services import erasures, notices, pending, waits
 from node.services.apikeys import StoredKeys
 from node.services.gauges import register_gauges
 from node.store import rows
@@ -229,6 +229,7 @@ def open_node(config: NodeConfig) -> Node:
     Raises:
         ConfigInvalid, PassphraseWrong, StoreLocked, StoreMissing, StoreDamaged, ChainMismatch, ChainUnavailable.
     """
+    waits.limits(config.alarm_after_s)
     passphrase = read_passphrase(config)
     keys = KeyFolder.open(config.data_dir / "keys", passphrase)
     signer = load_keystore(keys.keystore_path, passphrase)

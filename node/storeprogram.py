@@ -85,6 +85,7 @@ def _backup(options: argparse.Namespace) -> int:
     try:
         with _store(config, keys) as store:
             summary = _save_own(store, keys, options.file)
+            backups.note_done(store, summary.created_at)
     except StoreLocked:
         # The node runs: it makes the copy itself, from a snapshot.
         summary = backups.save_backup(_from_node(config, options.file), options.file, keys)

@@ -84,11 +84,21 @@ class Slot:
 class IdempotencyGate:
     """Says of each write: is it the first, still running, done, or another request under the same key?"""
 
-    def __init__(self, kv: KeyValue, *, secret: bytes, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        kv: KeyValue,
+        *,
+        secret: bytes,
+        clock: Callable[[], float] = time.time,
+        horizon: Callable[[], float] | None = None,
+    ) -> None:
+        """`clock` dates answers; `horizon` says when they are old, and may lag: a clock can be set forward."""
         self._kv = kv
+        self._horizon = horizon or clock
         self._secret = secret
         self.clock = clock
         self._running: dict[Mark, bytes] = {}
+        self._started: dict[Mark, float] = {}
         self._lock = threading.Lock()
 
     def begin(self, agency: str, route: str, *, key: str, request_digest: bytes) -> Replay | Slot:
@@ -106,6 +116,7 @@ class IdempotencyGate:
             first_digest = row.request_digest if row is not None else self._running.get(mark)
             if first_digest is None:
                 self._running[mark] = request_digest
+                self._started[mark] = time.monotonic()
                 return Slot(self, mark, request_digest)
         if not hmac.compare_digest(first_digest, request_digest):
             raise IdempotencyMismatch(
@@ -122,10 +133,17 @@ class IdempotencyGate:
         """Clear a mark; used by its slot."""
         with self._lock:
             self._running.pop(mark, None)
+            self._started.pop(mark, None)
+
+    def oldest_running_s(self) -> float:
+        """Return for how many seconds the oldest request under way has been running, 0 when none is."""
+        with self._lock:
+            now = time.monotonic()
+            return now - min(self._started.values(), default=now)
 
     def sweep(self, *, limit: int = _SWEEP_ROWS) -> int:
         """Delete at most `limit` answers that are older than 72 hours; return how many."""
-        cutoff = int(self.clock()) - LIFE_SECONDS
+        cutoff = int(self._horizon()) - LIFE_SECONDS
         due: list[Delete] = []
         for row in IDEMPOTENCY.scan(self._kv):
             if row.created_at < cutoff:
@@ -139,7 +157,7 @@ class IdempotencyGate:
 
     def _row(self, mark: Mark) -> IdempotencyRow | None:
         row = IDEMPOTENCY.get(self._kv, *mark)
-        if row is None or row.created_at < int(self.clock()) - LIFE_SECONDS:
+        if row is None or row.created_at < int(self._horizon()) - LIFE_SECONDS:
             return None
         return row
 

@@ -33,6 +33,7 @@ class ConnectionLimits:
     head_timeout_s: float = 10.0
     body_interval_s: float = 10.0
     body_interval_bytes: int = 10 << 10  # less than this in an interval is no progress (1 KiB/s)
+    body_total_s: float = 6 * 3600.0
     drain_s: float = 5.0
     drain_bytes: int = 64 << 20
     write_stall_s: float = 30.0
@@ -70,6 +71,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         """Start watching; refuse at once when the node holds as many connections as it takes."""
         super().connection_made(transport)
         self._phase, self._since = Phase.HEAD, self.loop.time()
+        self._body_since = self._watched = self._since
         self._head_bytes = self._received = 0
         self._stalled: tuple[float, int] | None = None
         self._fault = ""
@@ -137,6 +139,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._check_framing()
         super().on_headers_complete()
         self._enter(Phase.BODY)
+        self._body_since = self._since
 
     def on_body(self, body: bytes) -> None:
         """Count the body's progress."""
@@ -187,6 +190,7 @@ class DeadlineProtocol(HttpToolsProtocol):
     def _watch(self) -> None:
         self._watch_timer = self.loop.call_later(self.limits.watch_interval_s, self._watch)
         now = self.loop.time()
+        self._forgive(now)
         if self._peer_stopped_reading(now):
             self.transport.abort()
         elif self.transport.is_closing():
@@ -199,6 +203,16 @@ class DeadlineProtocol(HttpToolsProtocol):
             else:
                 self.transport.close()
 
+    def _forgive(self, now: float) -> None:
+        """Give back the time in which this process was stopped or too busy to read what had come."""
+        late = now - self._watched - 2 * self.limits.watch_interval_s
+        self._watched = now
+        if late > 0:
+            self._since += late
+            self._body_since += late
+            if self._stalled is not None:
+                self._stalled = (self._stalled[0] + late, self._stalled[1])
+
     def _overdue(self, now: float) -> bool:
         waited = now - self._since
         if self._phase is Phase.HEAD:
@@ -210,7 +224,9 @@ class DeadlineProtocol(HttpToolsProtocol):
         return False  # WORK: the request is here, the time is ours
 
     def _watch_body(self, now: float) -> None:
-        if self.flow.read_paused:
+        if now - self._body_since > self.limits.body_total_s:
+            self._refuse("request_timeout")
+        elif self.flow.read_paused:
             self._enter(Phase.BODY)  # we are the slow side
         elif now - self._since > self.limits.body_interval_s:
             if self._received < self.limits.body_interval_bytes:

@@ -17,6 +17,7 @@ from node.services.explanations import explain_verdict
 from node.services.ledgeracts import REASONS
 from node.services.materials import MaterialView
 from node.services.verifying import place_of
+from node.services.waits import WaitState
 from node.store import rows
 from verifier.index import EntryVersion, Member
 from verifier.receipts import Receipt, ReceiptFindings, ReceiptVerdict
@@ -242,6 +243,19 @@ def render_chain(node: Node) -> JsonObject:
             "oldestSeconds": round(depth.oldest_queued_s, 1),
         },
         "log": {"size": node.index.log_size(), "root": node.index.log_root().hex()},
+    }
+
+
+def render_wait(state: WaitState) -> JsonObject:
+    """Render a wait: what it is, how old its oldest is, and what happens and helps at its maximum."""
+    return {
+        "name": state.wait.name,
+        "state": "raised" if state.raised else "ok",
+        "ageSeconds": int(state.age_s),
+        "maximumSeconds": state.maximum_s,
+        "what": state.wait.what,
+        "atMaximum": state.wait.at_maximum,
+        "fix": state.wait.fix,
     }
 
 

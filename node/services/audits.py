@@ -21,9 +21,9 @@ def anchor_if_due(node: Node) -> bool:
     The head, not an entry, goes on chain: whoever later shows the log cannot leave anything out before it.
     """
     head = node.audit.head()
-    last = rows.SETTING.get(node.store, _SETTING)
-    when, count = (int(part) for part in last.value.split(b":")) if last else (0, 0)
-    if node.clock() - when < PERIOD_S or head.sequence == count or not node.chain.member_id:
+    when, count = last_anchor(node)
+    # A time in the future is of a clock that was set back since: it must not put off the next anchor.
+    if 0 <= node.clock() - when < PERIOD_S or head.sequence == count or not node.chain.member_id:
         return False
     keys = node.keyring.newest_of_any()
     if keys is None:
@@ -38,3 +38,10 @@ def anchor_if_due(node: Node) -> bool:
     node.store.write([*operations, rows.SETTING.put(mark)], sync=True)
     node.outbox.wake()
     return False
+
+
+def last_anchor(node: Node) -> tuple[int, int]:
+    """Return when an AUDIT record was queued last and how many entries it covers; zeros for never."""
+    last = rows.SETTING.get(node.store, _SETTING)
+    when, count = (int(part) for part in last.value.split(b":")) if last else (0, 0)
+    return when, count

@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import struct
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from ulid import ULID
 
 from anchor.keyvalue import Put
+from node.context import Node
 from node.errors import (
     BlobDamaged,
     BlobTruncated,
@@ -250,6 +252,22 @@ def _sealed_frames(header: bytes, cipher: AESGCM, found: Iterable[tuple[bytes, b
     yield _seal_frame(cipher, header, number, bytes(frame), last=False)
     trailer = json.dumps({"rows": count, "bytes": size, "sha256": digest.hexdigest()}).encode()
     yield _seal_frame(cipher, header, number + 1, trailer, last=True)
+
+
+def watched(node: Node, pieces: Iterator[bytes], *, name: str) -> Iterator[bytes]:
+    """Yield a running node's backup; note while it is read, and when it was read to its end."""
+    node.backups[name] = time.monotonic()
+    began = node.clock()
+    try:
+        yield from pieces
+        note_done(node.store, began)
+    finally:
+        node.backups.pop(name, None)
+
+
+def note_done(store: LevelStore, when: int) -> None:
+    """Remember the moment that the last backup is of."""
+    store.write([rows.SETTING.put(rows.SettingRow(rows.LAST_BACKUP, b"%d" % when))], sync=False)
 
 
 def _cipher(keys: KeyFolder, salt: bytes) -> AESGCM:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from node.context import Node
 from node.http.metrics import Metrics
+from node.services import waits
 
 
 def register_gauges(node: Node, metrics: Metrics) -> None:
-    """Register the gauges; each reads memory only."""
+    """Register the gauges; each reads memory or a few rows."""
     gauges = {
         "deltaseal_outbox_queued": (
             "Operations that wait for a transaction.",
@@ -16,10 +19,6 @@ def register_gauges(node: Node, metrics: Metrics) -> None:
         "deltaseal_outbox_in_flight": (
             "Transactions that are not final.",
             lambda: node.outbox.progress().in_flight,
-        ),
-        "deltaseal_outbox_oldest_seconds": (
-            "Age of the oldest waiting operation.",
-            lambda: node.outbox.progress().oldest_queued_s,
         ),
         "deltaseal_chain_behind_blocks": ("Blocks between head and index.", lambda: node.chain.behind),
         "deltaseal_chain_head": ("Number of the newest block seen.", lambda: node.chain.head_number),
@@ -42,3 +41,10 @@ def register_gauges(node: Node, metrics: Metrics) -> None:
     }
     for name, (text, read) in gauges.items():
         metrics.register_gauge(name, text, read)
+    for wait in waits.WAITS:
+        metrics.register_gauge(wait.gauge, f"Age of the oldest: {wait.what}.", partial(wait.age, node))
+    metrics.register_gauge(
+        "deltaseal_alarms",
+        "Waits that are older than they may be.",
+        lambda: sum(s.raised for s in waits.look(node)),
+    )

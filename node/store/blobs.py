@@ -9,6 +9,7 @@ own, takes the last chunks and removes the mark (`finish_ops`). A crash before i
 Keys are fresh for each blob, so the chunk number is the nonce and never repeats under a key. Knows no policy.
 """
 
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -45,6 +46,10 @@ class BlobSummary:
     size_bytes: int
 
 
+# Blobs whose writer is alive in this process, by id: their marks are no orphans.
+_LIVE: "weakref.WeakValueDictionary[str, BlobWriter]" = weakref.WeakValueDictionary()
+
+
 class BlobWriter:
     """Takes one file's bytes in pieces of any size; for one thread at a time."""
 
@@ -60,6 +65,7 @@ class BlobWriter:
         self._size_bytes = 0
         self._marked = False
         self._ended = False
+        _LIVE[blob_id] = self
 
     def write(self, chunk: bytes) -> None:
         """Add bytes; whole batches are durable when this returns. Raises what the store's `write` raises."""
@@ -190,6 +196,20 @@ def sweep_orphans(store: ChunkStore, live: Callable[[str], bool]) -> int:
         if live(blob_id):
             store.write([Delete(key)], sync=True)
         else:
+            delete_blob(store, blob_id)
+            swept += 1
+    return swept
+
+
+def sweep_forsaken(store: ChunkStore) -> int:
+    """Delete each marked blob that nobody writes any more; return how many. Safe while uploads run.
+
+    A mark that is gone when it is looked at again belongs to a blob that was finished meanwhile.
+    """
+    swept = 0
+    for key in list(store.keys(upload_prefix())):
+        blob_id = upload_id(key)
+        if blob_id not in _LIVE and store.get(key) is not None:
             delete_blob(store, blob_id)
             swept += 1
     return swept

@@ -356,6 +356,11 @@ class LevelStore:
             self._db.compact_range(start=prefix, stop=_end_of(prefix))
 
     @property
+    def failure(self) -> str | None:
+        """Code of the failed write after which no other is taken until the store is opened again, or None."""
+        return self._failure.code if self._failure is not None else None
+
+    @property
     def schema(self) -> int:
         """Which form the rows have; below the present one only in a store that was opened as `older`."""
         return self._identity.schema

@@ -318,6 +318,9 @@ class SettingRow(Row, frozen=True):
     value: bytes
 
 
+# Names of settings that more than one room reads.
+LAST_BACKUP: Final = "last_backup"
+
 R = TypeVar("R", bound=Row)
 
 

@@ -616,6 +616,17 @@ def test_a_key_file_that_others_can_read_is_warned_about(node: SmallNode, tmp_pa
     assert ended.returncode == 0 and "warning: other users can read the key file" in ended.stderr
 
 
+@pytest.mark.parametrize(("state", "code"), [("ok", 0), ("raised", 11)])
+def test_alarms_ends_with_11_if_something_waits_too_long(
+    node: SmallNode, tmp_path: Path, state: str, code: int
+) -> None:
+    wait = {"name": "outbox_queued", "state": state, "ageSeconds": 901, "maximumSeconds": 900, "fix": "look"}
+    node.fixed["/v1/alarms"] = (200, {"raised": int(state == "raised"), "items": [wait]})
+    done = run_cli(["alarms", "-o", "json", *flags(node, tmp_path)], tmp_path)
+    assert (done.returncode, json.loads(done.stdout)) == (code, [wait])
+    assert ("too old: outbox_queued" in done.stderr) is (state == "raised")
+
+
 def test_doctor_names_the_part_that_fails_and_its_fix(node: SmallNode, tmp_path: Path) -> None:
     parts = {"store": "ok", "chain": "chain_unavailable", "member": "not_admitted"}
     node.fixed["/readyz"] = (503, {"ready": False, "parts": parts})

@@ -23,6 +23,7 @@ ASKED_FOR = {
         "verify",
         "exemptions",
         "doctor",
+        "alarms",
         "init",
         "serve",
         "demo",

@@ -790,3 +790,11 @@ def test_each_operation_is_done_exactly_once_whatever_happens(
     expect_each_once(story.bench, range(story.count))
     assert story.bench.states([f"act-{number}" for number in range(story.acts)]) == ["final"] * story.acts
     assert len(story.bench.chain.state.revoked) == story.acts
+
+
+def test_queue_age_is_told_while_the_chain_is_gone() -> None:
+    bench = Bench()
+    bench.gateway.down = True
+    bench.put(append(1))
+    bench.step()
+    assert bench.step(31.0).oldest_queued_s >= 30.0

@@ -15,10 +15,18 @@ from node.errors import JobNotFound, OperationNotFound
 from node.http.app import example, frame_of, raw_json, read_json
 from node.http.auth import Caller, authenticate_request, issue_key, require
 from node.http.limits import read_body
+from node.http.problems import request_id_of
 from node.http.strictjson import decode_body
-from node.http.views import render_backup, render_chain, render_job, render_key, render_member
+from node.http.views import (
+    render_backup,
+    render_chain,
+    render_job,
+    render_key,
+    render_member,
+    render_wait,
+)
 from node.http.writes import Answer, Kept, actor_of, answer_once, in_threads, node_of
-from node.services import apikeys, backups
+from node.services import apikeys, backups, waits
 from node.services.recording import record
 from node.services.requests import BackupRequest, KeyRequest
 from node.store import rows
@@ -36,6 +44,7 @@ async def any_caller(request: Request) -> Caller:
 
 Anyone = Annotated[Caller, Depends(any_caller)]
 VERSION = "0.1.0"
+ALARM = {"name": "outbox_queued", "state": "ok", "ageSeconds": 0.4, "maximumSeconds": 900}
 KEY = {"agency": "12310104FAKE0011X9", "scopes": ["materials:write", "verify"], "label": "综窗系统"}
 
 BACKUP_MADE = {
@@ -63,13 +72,17 @@ async def readyz(request: Request) -> Response:
     ready = all(state == "ok" for state in parts.values())
     # A new consortium has no catalogue yet, and only a ready node can publish one: said, but no reason to wait.
     notes = [] if node.catalog.material_types() else ["catalog_empty"]
+    # What waits too long is not what keeps a node from working.
+    notes += [
+        f"alarm_{state.wait.name}" for state in await asyncio.to_thread(waits.look, node) if state.raised
+    ]
     return raw_json({"ready": ready, "parts": parts, "notes": notes}, 200 if ready else 503)
 
 
 def readiness(node: Node) -> dict[str, str]:
     """Return the state of each part: ok, or the code of what is wrong."""
     return {
-        "store": "ok",
+        "store": node.store.failure or "ok",
         "chain": node.chain.problem or "ok",
         "member": "ok" if node.chain.member_id else "not_admitted",
         "outbox": node.chain.outbox_problem or "ok",
@@ -124,6 +137,18 @@ async def me(caller: Anyone) -> Response:
 async def chain_status(request: Request, caller: ChainReader) -> Response:
     """Report head, final and indexed block, the outbox, and what is wrong."""
     return raw_json(render_chain(node_of(request)))
+
+
+@router.get(
+    "/v1/alarms",
+    summary="What waits, how long, and what waits too long",
+    openapi_extra=example(response={"raised": 0, "items": [ALARM]}),
+)
+async def alarms(request: Request, caller: Anyone) -> Response:
+    """List every state that waits with the age of its oldest, its maximum and what to do; ages in seconds."""
+    found = await asyncio.to_thread(waits.look, node_of(request))
+    items = [render_wait(state) for state in found]
+    return raw_json({"raised": sum(state.raised for state in found), "items": items})
 
 
 @router.get(
@@ -261,7 +286,8 @@ async def back_up(request: Request, caller: Admin) -> Response:
             object_id=node.node_id,
             outcome="started",
         )
-        return backups.write_backup(node.store, node.keys, node_id=node.node_id, created_at=node.clock())
+        pieces = backups.write_backup(node.store, node.keys, node_id=node.node_id, created_at=node.clock())
+        return backups.watched(node, pieces, name=request_id_of(request.scope))
 
     pieces = await asyncio.to_thread(work)
     return StreamingResponse(in_threads(pieces), media_type="application/octet-stream")
