@@ -10,7 +10,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
-ARTIFACT_NAMES: Final = ("Authority", "Directory", "Members", "Ledger", "Catalog")
+ARTIFACT_NAMES: Final = ("Authority", "Directory", "Members", "Ledger", "Catalog", "ReceiptVerifier")
 
 
 class ArtifactNotFoundError(LookupError):

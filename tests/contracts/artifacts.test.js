@@ -13,8 +13,15 @@ describe("Artifacts", () => {
   const names = readdirSync(FOLDER).map((file) => file.replace(/\.json$/, ""));
   const read = (name) => JSON.parse(readFileSync(new URL(`${name}.json`, FOLDER), "utf8"));
 
-  it("are these five", () => {
-    expect(names.sort()).to.deep.equal(["Authority", "Catalog", "Directory", "Ledger", "Members"]);
+  it("are these six", () => {
+    expect(names.sort()).to.deep.equal([
+      "Authority",
+      "Catalog",
+      "Directory",
+      "Ledger",
+      "Members",
+      "ReceiptVerifier",
+    ]);
   });
 
   for (const name of names) {

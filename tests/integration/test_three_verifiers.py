@@ -6,14 +6,19 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from anchor.commitments import Commitment, verify_opening
+from anchor.entries import batch_hash
+from anchor.errors import OpeningMismatch
+from tests.integration.running_chain import COUNCIL, running_chain
 from tests.support.browser_verifier import NODE, SOURCES, ask_browser
+from tests.support.contract_verifier import ContractVerifier, deploy_verifier
 from tests.support.verifier_cases import (
     AT,
     VerifierCase,
@@ -25,7 +30,9 @@ from tests.support.verifier_cases import (
     vector_cases,
 )
 from tests.unit import receipt_factory as made
-from verifier.receipts import render_receipt
+from verifier.proofs.errors import ProofError
+from verifier.proofs.inclusion import verify_batch_slot, verify_inclusion
+from verifier.receipts import Receipt, ReceiptMalformed, parse_receipt, render_receipt
 from verifier.trust import render_trust
 
 Lines = list[dict[str, Any]]
@@ -164,3 +171,85 @@ def test_valid_proof_of_the_wrong_thing_fails_by_name(what: str) -> None:
     assert (good[-2]["detail"], good[-1]["exit"]) == (f"same_{word}", 0)
     assert (bad[-2]["detail"], bad[-1]["exit"]) == (f"other_{word}", 10)
     assert (unseen[-2]["detail"], unseen[-1]["exit"]) == (f"{what}_hidden", 11)
+
+
+@pytest.fixture(scope="module")
+def contract(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContractVerifier]:
+    with running_chain(tmp_path_factory.mktemp("chain")) as chain:
+        yield deploy_verifier(chain.server.rpc, chain.deployment.ledger, COUNCIL)
+
+
+def covered(case: VerifierCase, held: Mapping[int, bytes]) -> Lines:
+    """Answer a case by the pure Python functions of the steps that the contract covers, in the protocol's lines."""
+    found = []
+    try:
+        receipt = parse_receipt(case.receipt)
+    except ReceiptMalformed:
+        return [{"type": "check", "code": "receipt", "outcome": "fail", "detail": "receipt_malformed"}]
+    steps = {
+        "receipt": (lambda: None, "well_formed", ""),
+        "opening": (lambda: _opening(receipt), "same_commitment", "other_commitment"),
+        "inclusion": (lambda: _inclusion(receipt), "included", "not_included"),
+        "batch_slot": (
+            lambda: verify_batch_slot(receipt.entry, held.get(receipt.entry.id, bytes(32))),
+            "same_entry",
+            "other_entry",
+        ),
+    }
+    for code, (prove, good, bad) in steps.items():
+        try:
+            prove()
+        except (ProofError, OpeningMismatch):
+            return [*found, {"type": "check", "code": code, "outcome": "fail", "detail": bad}]
+        found.append({"type": "check", "code": code, "outcome": "pass", "detail": good})
+    return found
+
+
+def _opening(receipt: Receipt) -> None:
+    verify_opening(receipt.opening, Commitment(receipt.record[:32]))
+
+
+def _inclusion(receipt: Receipt) -> None:
+    where = receipt.inclusion
+    verify_inclusion(receipt.record, receipt.member_id, where.index, receipt.entry, where.path)
+
+
+def compare_contract(
+    contract: ContractVerifier, cases: Sequence[VerifierCase], held: dict[int, bytes]
+) -> set[str]:
+    """Require of the contract, on the checks that it covers, what Python says; return the last words."""
+    ends = set()
+    for case, lines in zip(cases, contract.judge([each.receipt for each in cases], held=held), strict=True):
+        plan, *checks, verdict = lines
+        assert plan["checks"] == ["receipt", "opening", "inclusion", "batch_slot"]
+        assert checks == covered(case, held), case.name
+        assert verdict["exit"] == (0 if checks[-1]["outcome"] == "pass" else 10), case.name
+        ends.add(checks[-1]["detail"])
+    return ends
+
+
+def logged_by(receipt: bytes) -> dict[int, bytes]:
+    """Return what the Ledger that a receipt speaks of has logged."""
+    entry = parse_receipt(receipt).entry
+    return {entry.id: batch_hash(entry)}
+
+
+def test_contract_judges_vectors_alike_on_the_checks_it_covers(contract: ContractVerifier) -> None:
+    cases = list(vector_cases())
+    ends = compare_contract(contract, cases[:-2], logged_by(cases[0].receipt))
+    assert ends == {"same_entry", "other_entry", "not_included", "other_commitment", "receipt_malformed"}
+    assert compare_contract(contract, cases[-2:], logged_by(cases[-1].receipt)) == {"same_entry"}
+
+
+def test_contract_judges_every_single_field_change_alike(contract: ContractVerifier) -> None:
+    case = network_case()
+    compare_contract(contract, list(mutations(case)), logged_by(case.receipt))
+
+
+@pytest.mark.parametrize(
+    "every", [pytest.param(17, id="sampled"), pytest.param(1, id="all", marks=pytest.mark.full)]
+)
+def test_contract_judges_flipped_bits_alike(contract: ContractVerifier, every: int) -> None:
+    whole = made.receipt(shown=("agency", "documentNo", "subjects", "typeCode"))
+    case = VerifierCase("made", encode(render_receipt(whole)), b"")
+    compare_contract(contract, list(byte_flips(case, every=every)), logged_by(case.receipt))
