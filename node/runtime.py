@@ -39,7 +39,7 @@ from node.http.idempotency import IdempotencyGate
 from node.http.limits import HttpLimits, server_config
 from node.http.logs import make_logger
 from node.http.protocol import ConnectionLimits
-from node.http.routes import catalog, federation, materials, operating, reuses, verifying
+from node.http.routes import catalog, federation, materials, operating, reuses, verifierpage, verifying
 from node.http.routes import erasures as erasure_routes
 from node.indexfolder import open_index
 from node.keys import KeyFolder
@@ -61,6 +61,7 @@ LOG = make_logger()
 # Importing and reading what others published comes before acting on it, hence this order in the API description.
 ROUTERS = (
     operating.router,
+    verifierpage.router,
     # Before the materials: their route of acts takes any verb.
     erasure_routes.router,
     materials.router,

@@ -63,7 +63,7 @@ export const claimSlot = (memberId, commitment) =>
 export const documentSlot = ({ memberId, domain, epoch, docTag }) =>
   mappingSlot(
     DOCUMENT_STATUS,
-    sha256(concat(bigEndian(memberId, 4), bigEndian(domain, 2), bigEndian(epoch, 2), docTag)),
+    sha256(concat(bigEndian(memberId, 4), bigEndian(domain, 2), bigEndian(epoch, 2), docTag))
   );
 
 const mappingSlot = (position, key) => keccak(concat(key, bigEndian(position, 32)));

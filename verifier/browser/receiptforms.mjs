@@ -36,7 +36,7 @@ export function parseReceipt(bytes) {
 export function parseStatus(value) {
   const [claim, documents, asOfBlock, asOfTime] = READ.members(
     value,
-    ...["claim", "documents", "asOfBlock", "asOfTime"],
+    ...["claim", "documents", "asOfBlock", "asOfTime"]
   );
   const slots = READ.items(documents, MAX_DOCUMENTS).map(parseDocument);
   if (new Set(slots.map(placeOf)).size !== slots.length) READ.refuse();
@@ -60,14 +60,14 @@ function parseObject(json) {
   const [format, chain, finality, opening, record, memberId, inclusion, entry, ...rest] = READ.members(
     json,
     ...names,
-    ...["status", "headers", "nodes", "notProvedOffline"],
+    ...["status", "headers", "nodes", "notProvedOffline"]
   );
   if (format !== FORMAT || !Object.values(LABELS).includes(finality)) READ.refuse();
   const [status, headers, nodes, admitted] = rest;
   requireAdmitted(admitted, finality);
   const [chainId, genesis, directory, ledger] = READ.members(
     chain,
-    ...["chainId", "genesis", "directory", "ledger"],
+    ...["chainId", "genesis", "directory", "ledger"]
   );
   return {
     chain: parseChain({ chainId, genesis, directory, ledger }, READ),
@@ -92,7 +92,7 @@ function parseInclusion(value) {
 function parseEntry(value) {
   const [id, memberId, stream, seq, size, root, time] = READ.members(
     value,
-    ...["id", "memberId", "stream", "seq", "size", "root", "time"],
+    ...["id", "memberId", "stream", "seq", "size", "root", "time"]
   );
   const entry = {
     id: READ.number(id),
@@ -111,7 +111,7 @@ function parseEntry(value) {
 function parseDocument(value) {
   const [memberId, domain, epoch, docTag, word] = READ.members(
     value,
-    ...["memberId", "domain", "epoch", "docTag", "value"],
+    ...["memberId", "domain", "epoch", "docTag", "value"]
   );
   return {
     memberId: READ.number(memberId, 4),

@@ -224,8 +224,7 @@ function compareField(receipt, name, word, agrees) {
 const isSubject = (value, { idType, id }) =>
   value instanceof Map && value.get("idType") === idType && value.get("id") === id;
 
-const openedFields = (receipt) =>
-  new Map(receipt.opening.opened.map((each) => [each.name, each.value]));
+const openedFields = (receipt) => new Map(receipt.opening.opened.map((each) => [each.name, each.value]));
 
 const placesOf = (reading) => reading.documents.map(placeOf).sort().join("\n");
 

@@ -18,7 +18,7 @@ export function parseTrust(bytes) {
   const [format, chainId, genesis, directory, members, ledger, engine, sets, exportedAt] = READ.members(
     json,
     ...["format", "chainId", "genesis", "directory", "members", "ledger", "engine"],
-    ...["signerSets", "exportedAt"],
+    ...["signerSets", "exportedAt"]
   );
   if (format !== FORMAT || !ENGINES.includes(engine)) READ.refuse();
   if (exportedAt !== null && !isTime(exportedAt)) READ.refuse();
