@@ -40,12 +40,13 @@ consortium: setup ## play the main job on five Clique signers (needs Go, once)
 	@$(BIN)/python -m cli.consortium.geth >/dev/null
 	@$(BIN)/deltaseal demo --engine clique $(DEMO_ARGS)
 
-check: setup ## style, types, layers, licences, artifacts
+check: setup ## style, types, layers, licences, built files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy contracts anchor verifier node cli
 	$(BIN)/lint-imports
 	$(BIN)/python -m contracts.build --check
+	$(BIN)/python -m verifier.browser.build --check
 	$(BIN)/python -m tests.gates
 
 test: setup ## all tests but the long runs
