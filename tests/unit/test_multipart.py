@@ -286,3 +286,49 @@ def test_a_file_name_is_data_and_never_a_path(name: str, safe: str) -> None:
         return
     with pytest.raises(FileNameInvalid):
         safe_file_name(name)
+
+
+def outcome_of(body: bytes, *, length: int | None, gone: bool = False) -> object:
+    """Return what came of an upload: its parts, or the class of its refusal."""
+    try:
+        return upload(body, length=length, gone=gone, max_file_bytes=200)
+    except HttpError as error:
+        return type(error)
+
+
+FRAGMENTS = [
+    b"\r\n", b"--bound", b"--", b"--bound\r\n", b"\r\n--bound--\r\n", b": ", b"Content-Type: text/plain\r\n",
+    b'Content-Disposition: form-data; name="meta"\r\n', b"x", b"\x00", b"Content-Transfer-Encoding: base64\r\n",
+]  # fmt: skip
+
+
+@given(
+    file=st.lists(st.sampled_from(FRAGMENTS) | st.binary(max_size=20), max_size=6).map(b"".join),
+    headers=st.lists(st.sampled_from(FRAGMENTS[2:]), max_size=2).map(b"".join),
+    cut=st.none() | st.integers(0, 300),
+    tail=st.sampled_from([END, END[:-2], END + b"after", b"", META_PART + END]),
+    gone=st.booleans(),
+)
+def test_a_small_body_cut_at_its_boundary_is_what_the_parser_reads(
+    file: bytes, headers: bytes, cut: int | None, tail: bytes, gone: bool
+) -> None:
+    whole = META_PART + part("file", file, extra='; filename="a.pdf"', headers=headers) + tail
+    body = whole[:cut]
+    assert outcome_of(body, length=len(body), gone=gone) == outcome_of(body, length=None, gone=gone)
+
+
+@pytest.mark.parametrize("content", [b"", b"\r\n", b"--boun", b"\r\n--boun", b"x" * 200])
+def test_a_small_body_of_the_usual_form_needs_no_parser(
+    content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = META_PART + file_part(content) + END
+    expected = upload(body, max_file_bytes=200)
+    monkeypatch.setattr("node.http.multipart.MultipartParser", None)
+    assert upload(body, length=len(body), max_file_bytes=200) == expected
+
+
+def test_a_small_body_is_bounded_as_a_large_one_is() -> None:
+    for size in (200, 201):
+        body = META_PART + file_part(b"x" * size) + END
+        assert outcome_of(body, length=len(body)) == outcome_of(body, length=None)
+    assert outcome_of(META_PART + file_part(b"x" * 201) + END, length=1000) is UploadTooLarge
