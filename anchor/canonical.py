@@ -115,9 +115,12 @@ def _refuse_container(value: dict[object, object] | list[object] | tuple[object,
         for key in value:
             if not isinstance(key, str):
                 raise ValueNotCanonical("an object key is not text")
-            _refuse_text(key)
-            ascii_keys = ascii_keys and key.isascii()
+            if not key.isascii():
+                _refuse_text(key)
+                ascii_keys = False
     for item in value.values() if isinstance(value, dict) else value:
+        if item is None or (type(item) is str and item.isascii()):
+            continue  # most values; a call for each would cost more than the look
         ascii_keys = _refuse_ambiguous(item, depth=depth) and ascii_keys
     return ascii_keys
 

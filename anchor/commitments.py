@@ -10,6 +10,7 @@ import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final, NewType
 
@@ -166,8 +167,13 @@ def _leaves(fields: Mapping[str, JsonValue], salt_key: bytes) -> list[bytes]:
     return [_leaf(name, fields[name], field_salt(salt_key, name)) for name in sorted(fields)]
 
 
+@lru_cache(maxsize=256)
+def _is_name(name: str) -> bool:
+    return len(name) <= MAX_NAME_BYTES and _NAME.fullmatch(name) is not None
+
+
 def _leaf(name: str, value: JsonValue, salt: bytes) -> bytes:
-    if len(name) > MAX_NAME_BYTES or _NAME.fullmatch(name) is None:
+    if not _is_name(name):
         raise OpeningMalformed("a field name is not 1 to 64 letters and digits, a letter first")
     pair = canonical_bytes([name, value])
     if len(pair) - len(name) - _PAIR_BYTES > MAX_VALUE_BYTES:

@@ -1,7 +1,8 @@
 """Digests of files and streams: SHA-256 always, SM3 (GB/T 32905-2016) beside it in another thread.
 
 SM3 takes five times as long as SHA-256, so it is on by default only below 64 MiB. Both libraries release
-the interpreter lock, so the two run at once. Imports only `anchor.errors`; knows no store and no network.
+the interpreter lock, so the two run at once; a thread for a small file would cost more than its digest.
+Imports only `anchor.errors`; knows no store and no network.
 """
 
 import hashlib
@@ -20,6 +21,8 @@ from cryptography.hazmat.primitives import hashes
 from anchor.errors import DigestClosed, EngineMissing, FileUnreadable
 
 SM3_DEFAULT_LIMIT_BYTES: Final = 64 << 20
+
+_INLINE_BYTES: Final = 128 << 10
 
 # Enough chunks to keep both threads busy, few enough to bound memory to some chunks of the caller.
 _QUEUE_CHUNKS: Final = 8
@@ -43,7 +46,7 @@ class DigestStream:
     """Digests of bytes that arrive in chunks. Use it as a context, so that its thread always ends."""
 
     def __init__(self, *, sm3: bool) -> None:
-        """Start a stream; with `sm3` a second thread is started too.
+        """Start a stream; with `sm3` a second thread is started once it is worth it.
 
         Raises:
             EngineMissing: the installed OpenSSL has no SM3.
@@ -100,28 +103,37 @@ class DigestStream:
 
 
 class _Sm3Thread:
-    """SM3 of chunks fed through a bounded queue; None ends it."""
+    """SM3 of chunks: the first ones at once, later ones in a thread, fed through a bounded queue that None ends."""
 
     def __init__(self) -> None:
         try:
             self._hash = hashes.Hash(hashes.SM3())
         except UnsupportedAlgorithm:
             raise EngineMissing("OpenSSL here has no SM3", hint="turn the SM3 digest off") from None
-        self._chunks: queue.Queue[bytes | None] = queue.Queue(maxsize=_QUEUE_CHUNKS)
-        # A daemon, so that a stream somebody forgot cannot keep the process alive.
-        self._thread = threading.Thread(target=self._run, name="sm3", daemon=True)
-        self._thread.start()
+        self._inline_bytes = 0
+        self._chunks: queue.Queue[bytes | None] | None = None
+        self._thread: threading.Thread | None = None
 
     def feed(self, chunk: bytes) -> None:
+        if self._chunks is None and self._inline_bytes + len(chunk) <= _INLINE_BYTES:
+            self._inline_bytes += len(chunk)
+            self._hash.update(chunk)
+            return
+        if self._chunks is None:
+            self._chunks = queue.Queue(maxsize=_QUEUE_CHUNKS)
+            # A daemon, so that a stream somebody forgot cannot keep the process alive.
+            self._thread = threading.Thread(target=self._run, args=(self._chunks,), name="sm3", daemon=True)
+            self._thread.start()
         self._chunks.put(chunk)
 
     def finish(self) -> bytes:
-        self._chunks.put(None)
-        self._thread.join()
+        if self._chunks is not None and self._thread is not None:
+            self._chunks.put(None)
+            self._thread.join()
         return self._hash.finalize()
 
-    def _run(self) -> None:
-        while (chunk := self._chunks.get()) is not None:
+    def _run(self, chunks: queue.Queue[bytes | None]) -> None:
+        while (chunk := chunks.get()) is not None:
             self._hash.update(chunk)
 
 
