@@ -10,7 +10,7 @@ import plyvel
 from bench.figures import Figure, alternate, compare
 from bench.runner import run
 from bench.stage import Bench, restart_measured
-from node.runtime import INDEX_CACHE_BYTES
+from node.indexfolder import CACHE_BYTES as INDEX_CACHE_BYTES
 from node.store.leveldb import DATABASE_FOLDER, LevelStore
 from verifier.catalog import CatalogView
 from verifier.index import ChainIndex

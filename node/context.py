@@ -6,8 +6,8 @@ Holds no rule. Must not import services, routes or federation.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from time import monotonic
@@ -37,7 +37,7 @@ class LockTable:
     """Named locks, so that two requests about one thing take turns while others pass.
 
     A fixed number of stripes: two names may share one, which costs a wait and never a deadlock as long as
-    no caller holds two.
+    no caller holds two but by `hold_all`, which takes them in the order of their numbers.
     """
 
     def __init__(self, stripes: int = 256) -> None:
@@ -46,6 +46,13 @@ class LockTable:
     @contextmanager
     def hold(self, name: str) -> Iterator[None]:
         with self._locks[hash(name) % len(self._locks)]:
+            yield
+
+    @contextmanager
+    def hold_all(self, names: Iterable[str]) -> Iterator[None]:
+        with ExitStack() as stack:
+            for number in sorted({hash(name) % len(self._locks) for name in names}):
+                stack.enter_context(self._locks[number])
             yield
 
 

@@ -45,6 +45,7 @@ from node.indexfolder import open_index
 from node.keys import KeyFolder
 from node.services import erasures, notices, pending, waits
 from node.services.apikeys import StoredKeys
+from node.services.gathering import PushGatherer
 from node.services.gauges import register_gauges
 from node.store import rows
 from node.store.audit import AuditLog
@@ -351,6 +352,7 @@ def make_app(node: Node) -> FastAPI:
         version=operating.VERSION,
     )
     app = create_app(parts, ROUTERS, node=node)
+    app.state.gatherer = PushGatherer(node)
     register_gauges(node, app.state.frame.metrics)
     return app
 

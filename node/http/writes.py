@@ -72,7 +72,8 @@ def begin_once(request: Request, caller: Caller, payload: bytes) -> Slot | Respo
         IdempotencyMissing, IdempotencyInProgress, IdempotencyMismatch.
     """
     key = read_idempotency_key(request.headers.get("idempotency-key"))
-    target = request.url.path + ("?" + request.url.query if request.url.query else "")
+    query = request.scope["query_string"].decode("latin-1")
+    target = request.scope["path"] + ("?" + query if query else "")
     began = frame_of(request).idempotency.begin(
         caller.agency,
         f"{request.method} {route_template(request.scope)}",
@@ -99,10 +100,14 @@ async def finish_once(node: Node, slot: Slot, work: Callable[[Kept], Answer]) ->
     """Run `work` in a thread; store its answer if its own batch did not."""
     kept = Kept(slot)
     answer = await asyncio.to_thread(work, kept)
-    if kept.answer is None:
-        rows = slot.finish_ops(answer.status, answer.headers, answer.body)
-        await asyncio.to_thread(node.store.write, rows, sync=True)
+    await keep_late(node, kept, answer)
     return answer
+
+
+async def keep_late(node: Node, kept: Kept, answer: Answer) -> None:
+    """Store an answer that did not go into a batch of its use case: nothing was changed by it."""
+    if kept.answer is None:
+        await asyncio.to_thread(node.store.write, kept.keep(answer), sync=True)
 
 
 async def wait_for(node: Node, operation_ids: list[str], goal: str | None) -> None:

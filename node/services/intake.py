@@ -40,6 +40,17 @@ class Received:
         self.writer.abort()
 
 
+def take_small(node: Node, content: bytes) -> Received:
+    """Digest and encrypt a file that is here whole; nothing is written before `final_ops` are."""
+    blob_id, file_key = f"blb_{ULID()}", secrets.token_bytes(32)
+    writer = BlobWriter(node.store, blob_id, file_key)
+    stream = DigestStream(sm3=sm3_default(len(content)))
+    stream.update(content)
+    writer.write(content)
+    reach("intake", "piece")
+    return Received(blob_id, file_key, stream.finish(), writer)
+
+
 async def receive(node: Node, chunks: AsyncIterator[bytes], *, expected_bytes: int | None) -> Received:
     """Drain `chunks` into the store and return the digests.
 
@@ -74,10 +85,7 @@ async def _pump(chunks: AsyncIterator[bytes], stream: DigestStream, writer: Blob
         if working is not None:
             await working
     if gathered:
-        if len(gathered) < PIECE_BYTES // 16:
-            _take(stream, writer, bytes(gathered))  # a thread hop costs more than digesting a small file
-        else:
-            await loop.run_in_executor(None, _take, stream, writer, bytes(gathered))
+        await loop.run_in_executor(None, _take, stream, writer, bytes(gathered))
 
 
 def _take(stream: DigestStream, writer: BlobWriter, piece: bytes) -> None:

@@ -11,8 +11,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from datetime import date
+from typing import TypeVar
 
 import msgspec
 from ulid import ULID
@@ -30,9 +32,9 @@ from node.errors import (
     StatusConflict,
     TypeUnknown,
 )
-from node.services.intake import Received
+from node.services.intake import Received, take_small
 from node.services.ledgeracts import REASONS, claim_call, parse_reason
-from node.services.recording import Actor, record
+from node.services.recording import Actor, Recorded, record, record_all
 from node.services.requests import MaterialMeta, MaterialSearch, StatusAct
 from node.services.sealing import Draft, Sealed, seal
 from node.store import rows
@@ -40,6 +42,8 @@ from node.store.envelope import wrap_key
 from verifier.catalog import MaterialType
 from verifier.subjects import Subject, parse_subject
 
+A = TypeVar("A")
+B = TypeVar("B")
 ANCHOR_ORDER = ("failed", "queued", "submitted", "included", "final")
 
 
@@ -59,10 +63,39 @@ class MaterialView:
 OnCommit = Callable[[MaterialView], Sequence[Put]]
 
 
-def accept(
-    node: Node, actor: Actor, meta: MaterialMeta, received: Received | None, *, on_commit: OnCommit
-) -> MaterialView:
-    """Make a received file (or, with None, a bare digest) a material of the caller's agency.
+@dataclass(frozen=True, slots=True)
+class Push:
+    """One push: bytes that were received, or (`small`) a small file as it came, or neither, a bare digest."""
+
+    actor: Actor
+    meta: MaterialMeta
+    received: Received | None
+    on_commit: OnCommit
+    small: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A push that may be stored; `lock` names what it extends, or the content if nothing holds it yet."""
+
+    push: Push
+    kind: MaterialType
+    subjects: tuple[tuple[Subject, str], ...]
+    received: Received | None
+    dedupe: str
+    lock: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A material as it will be, and the rows that make it so."""
+
+    view: MaterialView
+    recorded: Recorded
+
+
+def accept(node: Node, push: Push) -> MaterialView:
+    """Make a received file (or a bare digest) a material of the caller's agency.
 
     The same bytes, subjects, type and dates from the same agency answer with the material that is there; other
     dates, or `replaces`, make a new version that supersedes the old one.
@@ -71,16 +104,89 @@ def accept(
         TypeUnknown, MaterialInvalid, SubjectInvalid, DigestMismatch, MaterialNotFound, StatusConflict,
         DomainKeyMissing. Nothing is stored then.
     """
+    found = accept_all(node, [push])[0]
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def accept_all(node: Node, pushes: Sequence[Push]) -> list[MaterialView | Exception]:
+    """Accept several pushes in as few batches as can be; what one of them raises is its own result.
+
+    Pushes of the same material follow one another, each in a batch of its own.
+    """
+    results: dict[int, MaterialView | Exception] = {}
+    waiting = list(range(len(pushes)))
+    while waiting:
+        with node.epochs.share():
+            waiting = _accept_round(node, pushes, waiting, results)
+    node.outbox.wake()
+    return [results[number] for number in range(len(pushes))]
+
+
+def _accept_round(
+    node: Node, pushes: Sequence[Push], waiting: Sequence[int], results: dict[int, MaterialView | Exception]
+) -> list[int]:
+    """Store what can go into one batch; return those that wait for the outcome of others."""
+    chosen: dict[str, tuple[int, _Checked]] = {}
+    later: list[int] = []
+    for number in waiting:
+        checked = _try(lambda push: _check(node, push), pushes[number])
+        if isinstance(checked, Exception):
+            results[number] = checked
+        elif checked.lock in chosen:
+            later.append(number)
+        else:
+            chosen[checked.lock] = number, checked
+    with node.locks.hold_all(chosen):
+        prepared: dict[int, _Prepared] = {}
+        for number, checked in chosen.values():
+            found = _try(lambda one: _prepare(node, one), checked)
+            if found is None:
+                later.append(number)
+            elif isinstance(found, _Prepared):
+                prepared[number] = found
+            else:
+                results[number] = found
+        written = _try(lambda writes: record_all(node, writes), [one.recorded for one in prepared.values()])
+        for number, one in prepared.items():
+            results[number] = copy(written) if isinstance(written, Exception) else one.view
+    return later
+
+
+def _try(step: Callable[[A], B], argument: A) -> B | Exception:
+    """Return what a step raises: it concerns one push, and the others of its group go on."""
+    try:
+        return step(argument)
+    except Exception as error:  # noqa: BLE001 - raised again where the push is answered
+        return error
+
+
+def _check(node: Node, push: Push) -> _Checked:
+    meta = push.meta
     kind = material_type(node, meta.type_code)
     subjects = _subjects(node, meta, kind)
+    received = push.received if push.small is None else take_small(node, push.small)
     _check_digest(meta, received)
-    dedupe = _dedupe_key(node, actor.agency, meta, subjects, asserted=received is None)
-    with node.epochs.share(), node.locks.hold(meta.replaces or dedupe):
-        held = _held(node, actor, meta, dedupe)
-        if held and _same_dates(held.version, meta):
-            return held
-        draft = _draft(node, actor, meta, kind, subjects, received, held)
-        return _store(node, actor, meta, draft, received, held, dedupe, on_commit)
+    dedupe = _dedupe_key(node, push.actor.agency, meta, subjects, asserted=received is None)
+    known = rows.DEDUPE.get(node.store, dedupe) if meta.replaces is None else None
+    lock = meta.replaces or (known.material_id if known else dedupe)
+    return _Checked(push, kind, subjects, received, dedupe, lock)
+
+
+def _prepare(node: Node, checked: _Checked) -> _Prepared | MaterialView | None:
+    """Return the rows of a push, or what holds it already; None if it has to be looked at again.
+
+    Call it under the lock of what it extends.
+    """
+    push = checked.push
+    held = _held(node, push.actor, push.meta, checked.dedupe)
+    if push.meta.replaces is None and (held is None) != (checked.lock == checked.dedupe):
+        return None  # another push of the same bytes came first, or what held them has gone
+    if held and _same_dates(held.version, push.meta):
+        return held
+    draft = _draft(node, push, checked, held)
+    return _rows_of(node, checked, draft, held)
 
 
 def material_type(node: Node, code: str) -> MaterialType:
@@ -211,15 +317,8 @@ def _same_dates(version: rows.VersionRow, meta: MaterialMeta) -> bool:
     )
 
 
-def _draft(
-    node: Node,
-    actor: Actor,
-    meta: MaterialMeta,
-    kind: MaterialType,
-    subjects: tuple[tuple[Subject, str], ...],
-    received: Received | None,
-    held: MaterialView | None,
-) -> Draft:
+def _draft(node: Node, push: Push, checked: _Checked, held: MaterialView | None) -> Draft:
+    meta, kind, received = push.meta, checked.kind, checked.received
     issued, expires = _dates(meta, kind)
     if held and held.material.type_code != kind.code:
         raise MaterialInvalid("a new version must be of the same type", pointer="/typeCode", reason="changed")
@@ -229,8 +328,8 @@ def _draft(
         material_id=held.material.material_id if held else f"mat_{ULID()}",
         version=held.version.version + 1 if held else 1,
         kind=kind,
-        agency=actor.agency,
-        subjects=subjects,
+        agency=push.actor.agency,
+        subjects=checked.subjects,
         sha256=bytes.fromhex(meta.sha256),
         sm3=received.digests.sm3 if received else None,
         size_bytes=received.digests.size_bytes if received else None,
@@ -244,16 +343,8 @@ def _draft(
     )
 
 
-def _store(
-    node: Node,
-    actor: Actor,
-    meta: MaterialMeta,
-    draft: Draft,
-    received: Received | None,
-    held: MaterialView | None,
-    dedupe: str,
-    on_commit: OnCommit,
-) -> MaterialView:
+def _rows_of(node: Node, checked: _Checked, draft: Draft, held: MaterialView | None) -> _Prepared:
+    push, received = checked.push, checked.received
     sealed = seal(node, draft)
     operations = list(sealed.operations)
     ops: list[Put | Delete] = []
@@ -265,23 +356,16 @@ def _store(
             )
         )
         ops.append(rows.VERSION.put(msgspec.structs.replace(held.version, status="superseded")))
-    version = _version_row(node, meta, draft, sealed, received, [name for name, _ in operations])
-    material = _material_row(node, draft, meta)
+    version = _version_row(node, push.meta, draft, sealed, received, [name for name, _ in operations])
+    material = _material_row(node, draft, push.meta)
     view = MaterialView(material, version, "queued", None, None, (), created=True)
-    ops += [rows.MATERIAL.put(material), rows.VERSION.put(version), *_lookups(node, draft, sealed, dedupe)]
+    ops += [rows.MATERIAL.put(material), rows.VERSION.put(version)]
+    ops += _lookups(node, draft, sealed, checked.dedupe)
     ops += received.final_ops() if received else []
     ops += node.outbox.enqueue(operations)
-    ops += on_commit(view)
-    record(
-        node,
-        ops,
-        actor=actor,
-        action="material.accept",
-        object_id=f"{material.material_id}.{version.version}",
-        outcome="accepted",
-    )
-    node.outbox.wake()
-    return view
+    ops += push.on_commit(view)
+    about = f"{material.material_id}.{version.version}"
+    return _Prepared(view, Recorded(ops, push.actor, "material.accept", about, "accepted"))
 
 
 def _material_row(node: Node, draft: Draft, meta: MaterialMeta) -> rows.MaterialRow:

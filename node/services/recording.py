@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from anchor.failpoints import reach
 from anchor.keyvalue import Delete, Put
 from node.context import Node
+from node.store.audit import AuditedWrite, AuditEvent
 
 Extra = Callable[[], Sequence[Put]]
 
@@ -25,6 +26,18 @@ class Actor:
         return f"{self.agency}/{self.key_id}"
 
 
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """Rows, and what the audit entry tells of them."""
+
+    ops: Sequence[Put | Delete]
+    actor: Actor
+    action: str
+    object_id: str
+    outcome: str
+    reason: str = ""
+
+
 def record(
     node: Node,
     ops: Sequence[Put | Delete],
@@ -39,15 +52,28 @@ def record(
 
     A crash leaves both or neither.
     """
-    reach(action, "before")
-    node.audit.append(
-        ops,
-        time=node.clock(),
-        actor=actor.name,
-        action=action,
-        object_id=object_id,
-        outcome=outcome,
-        reason=reason,
-        request_id=actor.request_id,
+    record_all(node, [Recorded(ops, actor, action, object_id, outcome, reason)])
+
+
+def record_all(node: Node, writes: Sequence[Recorded]) -> None:
+    """Write all of `writes` with an audit entry each, in one batch; durable before it returns."""
+    if not writes:
+        return
+    for write in writes:
+        reach(write.action, "before")
+    now = node.clock()
+    node.audit.append_all([AuditedWrite(write.ops, _event(write, now)) for write in writes])
+    for write in writes:
+        reach(write.action, "after")
+
+
+def _event(write: Recorded, now: int) -> AuditEvent:
+    return AuditEvent(
+        time=now,
+        actor=write.actor.name,
+        action=write.action,
+        object_id=write.object_id,
+        outcome=write.outcome,
+        reason=write.reason,
+        request_id=write.actor.request_id,
     )
-    reach(action, "after")

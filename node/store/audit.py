@@ -55,12 +55,19 @@ class AuditEvent:
     request_id: str
 
 
-@dataclass(slots=True)
-class _Request:
+@dataclass(frozen=True, slots=True)
+class AuditedWrite:
+    """Rows and the event that tells of them; both are written or neither is."""
+
     ops: Sequence[Op]
     event: AuditEvent
+
+
+@dataclass(slots=True)
+class _Request:
+    writes: Sequence[AuditedWrite]
     sync: bool
-    row: AuditRow | None = None
+    rows: list[AuditRow]
 
 
 def entry_hash(row: AuditRow) -> bytes:
@@ -106,13 +113,17 @@ class AuditLog:
             What the store's `write` raises; the log stands as it did.
         """
         event = AuditEvent(time, actor, action, object_id, outcome, reason, request_id)
-        # Refuse a text here that has no canonical form: in the group it would fail the others too.
-        _row(event, AuditHead(0, GENESIS))
-        request = _Request(ops, event, sync)
-        self._group.run(request, weight=sum(len(op.value) if isinstance(op, Put) else 0 for op in ops))
-        if request.row is None:
+        return self.append_all([AuditedWrite(ops, event)], sync=sync)[0]
+
+    def append_all(self, writes: Sequence[AuditedWrite], *, sync: bool = True) -> list[AuditRow]:
+        """Write several writes with an entry each, in one batch: all of them or none. Raises as `append`."""
+        for write in writes:
+            check_event(write.event)
+        request = _Request(writes, sync, [])
+        self._group.run(request, weight=sum(_weight(write.ops) for write in writes))
+        if len(request.rows) != len(writes):
             raise StoreDamaged("an audit entry was not given a number", row="audit")
-        return request.row
+        return request.rows
 
     def scan(self, *, start: int = 1, reverse: bool = False, limit: int | None = None) -> Iterator[AuditRow]:
         """Yield entries from number `start` on (in reverse: from the newest down to the first)."""
@@ -145,12 +156,27 @@ class AuditLog:
         head = self._head
         ops: list[Op] = []
         for ticket in tickets:
-            row = _row(ticket.request.event, head)
-            ticket.request.row = row
-            ops += [*ticket.request.ops, AUDIT.put(row)]
-            head = AuditHead(row.sequence, row.hash)
+            for write in ticket.request.writes:
+                row = _row(write.event, head)
+                ticket.request.rows.append(row)
+                ops += [*write.ops, AUDIT.put(row)]
+                head = AuditHead(row.sequence, row.hash)
         self._kv.write(ops, sync=any(ticket.request.sync for ticket in tickets))
         self._head = head
+
+
+def check_event(event: AuditEvent) -> None:
+    """Refuse a text that has no canonical form before others share a batch with it. Raises ValueNotCanonical."""
+    canonical_bytes(
+        [
+            event.time, event.actor, event.action, event.object_id, event.outcome, event.reason,
+            event.request_id,
+        ]
+    )  # fmt: skip
+
+
+def _weight(ops: Sequence[Op]) -> int:
+    return sum(len(op.value) if isinstance(op, Put) else 0 for op in ops)
 
 
 def _row(event: AuditEvent, head: AuditHead) -> AuditRow:

@@ -88,9 +88,8 @@ def test_a_copied_record_is_sealed_again_and_belongs_to_its_custodian(
     monkeypatch.setattr(
         node.outbox, "enqueue", lambda operations: queued.extend(operations) or enqueue(operations)
     )
-    made = materials.accept(
-        node, Actor(people.QP.uscc, "test", "req"), meta, None, on_commit=lambda _view: []
-    )
+    push = materials.Push(Actor(people.QP.uscc, "test", "req"), meta, None, lambda _view: [])
+    made = materials.accept(node, push)
     first = made.version.commitment
     # What the copier sees in the pool: the record as it will be appended.
     ((_, operation),) = queued

@@ -76,6 +76,31 @@ def test_two_pushes_of_one_file_at_once_make_one_material(pd: Raw) -> None:
     assert len({answer.json()["materialId"] for answer in answers}) == 1
 
 
+def test_a_crowd_of_small_pushes_makes_one_material_for_each_file(pd: Raw) -> None:
+    files = [fresh_file(1000 + number) for number in range(6)]
+    asked = [(file, meta_of(file, documentNo=f"CROWD-{file.sha256[:12]}")) for file in files for _ in "abc"]
+    damaged = fresh_file()
+    asked.append((damaged, meta_of(damaged, sha256=files[0].sha256)))
+    with ThreadPoolExecutor(len(asked)) as pool:
+        answers = list(pool.map(lambda one: pd.push(*one), asked))
+    assert answers.pop().json()["code"] == "digest_mismatch"
+    assert sorted(answer.status_code for answer in answers) == [200] * 12 + [201] * 6
+    by_file = {answer.json()["sha256"]: answer.json()["materialId"] for answer in answers}
+    assert len(set(by_file.values())) == 6
+    assert all(answer.json()["materialId"] == by_file[answer.json()["sha256"]] for answer in answers)
+    headers = {"deltaseal-purpose": "audit", "deltaseal-case": "PD-1"}
+    for file in files:
+        read = pd.http.get(f"/v1/materials/{by_file[file.sha256]}/content", headers=headers)
+        assert (read.status_code, read.content) == (200, file.content)
+
+
+def test_an_unknown_wait_is_refused_as_any_parameter_is(pd: Raw) -> None:
+    file = fresh_file()
+    answer = pd.push(file, meta_of(file), wait="never")
+    assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid")
+    assert answer.json()["errors"] == [{"pointer": "/query/wait", "code": "pattern"}]
+
+
 def test_other_dates_make_a_version_that_supersedes_the_old_one(pd: Raw, xh: Raw) -> None:
     file = fresh_file()
     meta = meta_of(file)

@@ -91,7 +91,8 @@ def push(node: Node, file: File) -> str:
         issued_on=wanted["issuedOn"],
         expires_on=wanted["expiresOn"],
     )
-    return materials.accept(node, ACTOR, meta, received, on_commit=lambda _: []).material.material_id
+    push = materials.Push(ACTOR, meta, received, lambda _: [])
+    return materials.accept(node, push).material.material_id
 
 
 def opened(folder: Path) -> Node:

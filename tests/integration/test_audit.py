@@ -226,7 +226,7 @@ def test_refused_entry_takes_no_other_down_with_it() -> None:
         pass  # refused at once, or it waits for the commit that is under way
     good = threading.Thread(target=append, args=(log, 2))
     good.start()
-    while not any(ticket.request.event.request_id == "req_2" for ticket in list(log._group._queue)):
+    while not any(ticket.request.writes[0].event.request_id == "req_2" for ticket in list(log._group._queue)):
         pass
     kv.go_on.set()
     for thread in (first, bad, good):

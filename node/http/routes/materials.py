@@ -13,8 +13,9 @@ from starlette.responses import Response, StreamingResponse
 
 from node.context import Node
 from node.errors import MaterialInvalid
-from node.http.app import example, frame_of, raw_json, read_json
+from node.http.app import example, frame_of, hot, raw_json, read_json
 from node.http.auth import Caller, read_purpose, require
+from node.http.errors import FieldFault, RequestInvalid
 from node.http.limits import read_body
 from node.http.multipart import open_upload, safe_file_name
 from node.http.ranges import parse_range
@@ -26,12 +27,13 @@ from node.http.writes import (
     actor_of,
     answer_once,
     begin_once,
-    finish_once,
     in_threads,
+    keep_late,
     node_of,
     wait_for,
 )
 from node.services import custody, documents, intake, materials
+from node.services.gathering import SMALL_BYTES, PushGatherer
 from node.services.recording import record
 from node.services.requests import DocumentAct, MaterialMeta, MaterialSearch, StatusAct
 
@@ -54,11 +56,13 @@ MATERIAL = {
     "status": "active",
     "anchor": {"status": "pending", "transaction": None, "block": None, "recordIds": []},
 }
-Writer = Annotated[Caller, Depends(require("materials:write"))]
+MAY_WRITE = require("materials:write")
+Writer = Annotated[Caller, Depends(MAY_WRITE)]
 Reader = Annotated[Caller, Depends(require("materials:read"))]
 Wait = Annotated[
     str | None, Query(pattern="^(included|final)$", description="answer when the record is so far")
 ]
+Pushed = tuple[Answer, materials.MaterialView]
 
 
 @router.post(
@@ -67,17 +71,19 @@ Wait = Annotated[
     summary="Push a file, or only its digest",
     openapi_extra=example(request=META, response=MATERIAL, status=201),
 )
+@hot(MAY_WRITE)
 async def push(request: Request, caller: Writer, wait: Wait = None) -> Response:
     """Take one material. Multipart (`meta`, then `file`) brings the bytes; JSON alone only asserts the digest."""
     node = node_of(request)
+    wait = wait or _read_wait(request)
     if request.headers.get("content-type", "").lower().startswith("multipart/"):
-        view = await _push_file(request, node, caller)
+        pushed = await _push_file(request, node, caller)
     else:
         body = await read_body(request, limit=node.config.max_meta_bytes)
-        view = await _push_digest(request, node, caller, body)
-    if isinstance(view, Response):
-        return view
-    answer, found = view
+        pushed = await _push_digest(request, node, caller, body)
+    if isinstance(pushed, Response):
+        return pushed
+    answer, found = pushed
     if wait is None:
         return answer.response()
     await wait_for(node, found.version.operation_ids, wait)
@@ -85,9 +91,21 @@ async def push(request: Request, caller: Writer, wait: Wait = None) -> Response:
     return Answer(answer.status, render_material(fresh), answer.headers).response()
 
 
-async def _push_file(
-    request: Request, node: Node, caller: Caller
-) -> Response | tuple[Answer, materials.MaterialView]:
+def _read_wait(request: Request) -> str | None:
+    """Read the parameter as the framework does for other routes: a hot one gets the bare request."""
+    if not request.scope["query_string"]:
+        return None
+    wait = request.query_params.get("wait")
+    if wait not in (None, "included", "final"):
+        raise RequestInvalid(
+            "a parameter of the request is not as it should be",
+            hint="errors names the parameter; the operation's schema is in /openapi.json",
+            faults=(FieldFault("/query/wait", "pattern"),),
+        )
+    return wait
+
+
+async def _push_file(request: Request, node: Node, caller: Caller) -> Response | Pushed:
     upload = await open_upload(
         request, max_file_bytes=node.config.max_file_bytes, max_meta_bytes=node.config.max_meta_bytes
     )
@@ -102,6 +120,8 @@ async def _push_file(
     if isinstance(began, Response):
         return began
     with began as slot:
+        if upload.content is not None and len(upload.content) <= SMALL_BYTES:
+            return await _accept_small(request, caller, _clean(meta), upload.content, Kept(slot))
         length = request.headers.get("content-length", "")
         received = await intake.receive(
             node, upload.chunks(), expected_bytes=int(length) if length.isdigit() else None
@@ -109,47 +129,64 @@ async def _push_file(
         return await _accept(node, caller, _clean(meta), received, Kept(slot))
 
 
-async def _push_digest(
-    request: Request, node: Node, caller: Caller, body: bytes
-) -> Response | tuple[Answer, materials.MaterialView]:
+async def _push_digest(request: Request, node: Node, caller: Caller, body: bytes) -> Response | Pushed:
     meta = decode_body(body, MaterialMeta, limit=node.config.max_meta_bytes)
     began = begin_once(request, caller, body)
     if isinstance(began, Response):
         return began
     with began as slot:
-        return await _accept(node, caller, _clean(meta), None, Kept(slot))
+        return await _accept_small(request, caller, _clean(meta), None, Kept(slot))
 
 
 def _clean(meta: MaterialMeta) -> MaterialMeta:
     return msgspec.structs.replace(meta, file_name=safe_file_name(meta.file_name)) if meta.file_name else meta
 
 
+def _answer_of(view: materials.MaterialView) -> Answer:
+    headers = {"ETag": f'"{view.version.commitment.hex()[:32]}"'}
+    location = f"/v1/materials/{view.material.material_id}"
+    headers["Location" if view.created else "Content-Location"] = location
+    return Answer(201 if view.created else 200, render_material(view), headers)
+
+
+def _push_of(
+    caller: Caller,
+    meta: MaterialMeta,
+    kept: Kept,
+    *,
+    received: intake.Received | None = None,
+    small: bytes | None = None,
+) -> materials.Push:
+    actor = actor_of(caller)
+    return materials.Push(actor, meta, received, lambda view: kept.keep(_answer_of(view)), small)
+
+
+async def _accept_small(
+    request: Request, caller: Caller, meta: MaterialMeta, content: bytes | None, kept: Kept
+) -> Pushed:
+    """Accept a small file, or a digest, together with others that come at the same time."""
+    gatherer: PushGatherer = request.app.state.gatherer
+    found = await gatherer.accept(_push_of(caller, meta, kept, small=content))
+    return await _answer(node_of(request), found, kept)
+
+
 async def _accept(
-    node: Node, caller: Caller, meta: MaterialMeta, received: intake.Received | None, kept: Kept
-) -> tuple[Answer, materials.MaterialView]:
+    node: Node, caller: Caller, meta: MaterialMeta, received: intake.Received, kept: Kept
+) -> Pushed:
     stored = False
-    found: materials.MaterialView | None = None
-
-    def answer_of(view: materials.MaterialView) -> Answer:
-        headers = {"ETag": f'"{view.version.commitment.hex()[:32]}"'}
-        location = f"/v1/materials/{view.material.material_id}"
-        headers["Location" if view.created else "Content-Location"] = location
-        return Answer(201 if view.created else 200, render_material(view), headers)
-
-    def work(kept: Kept) -> Answer:
-        nonlocal stored, found
-        found = materials.accept(
-            node, actor_of(caller), meta, received, on_commit=lambda view: kept.keep(answer_of(view))
-        )
-        stored = found.created
-        return answer_of(found)
-
     try:
-        answer = await finish_once(node, kept.slot, work)
+        push = _push_of(caller, meta, kept, received=received)
+        found = await asyncio.to_thread(materials.accept, node, push)
+        stored = found.created
     finally:
-        if received is not None and not stored:
+        if not stored:
             await asyncio.shield(asyncio.to_thread(received.discard))
-    assert found is not None  # noqa: S101 - work has run
+    return await _answer(node, found, kept)
+
+
+async def _answer(node: Node, found: materials.MaterialView, kept: Kept) -> Pushed:
+    answer = kept.answer if found.created and kept.answer else _answer_of(found)
+    await keep_late(node, kept, answer)
     return answer, found
 
 
