@@ -33,6 +33,10 @@ _READY_FIXES = {
     "not_admitted": "the council admits the node: deltaseal chain admit",
     "domain_key_missing": "the council publishes the domain's keys: deltaseal chain epoch",
     "catalog_empty": "publish and approve entries: deltaseal catalog import, deltaseal chain approve",
+    "store_full": "make room on the volume of the data folder, then start the node again",
+    "store_damaged": "keep the folder as it is; deltaseal store verify; restore the last backup",
+    "store_unwritable": "check the mount and the owner of the data folder, then start the node again",
+    "store_starved": "raise the limits of the process and start the node again",
     "chain_unavailable": "start the chain: deltaseal chain run",
     "chain_mismatch": "the node was made for another chain: check chain_rpc, chain_id and directory",
     "chain_not_final": "too few signers seal: bring back those that are down",
@@ -287,13 +291,25 @@ def _readiness(client: NodeClient) -> Iterator[Check]:
             "node ready", FAIL, "its answer cannot be read", "is it of this version?", ExitCode.UNAVAILABLE
         )
         return
+    for note in found.get("notes", ()):
+        yield Check("node: note", WARN, str(note), _fix_of(note))
     for name, state in parts.items():
         part = f"node: {name}"
         if state == "ok":
             yield Check(part, PASS, "ok")
         else:
-            fix = _READY_FIXES.get(str(state), "see the node's log")
+            fix = _fix_of(state)
             yield Check(part, FAIL, str(state), fix, ExitCode.UNAVAILABLE)
+
+
+def _is_alarm(note: object) -> bool:
+    return str(note).startswith("alarm_")
+
+
+def _fix_of(state: object) -> str:
+    if _is_alarm(state):
+        return "deltaseal alarms names what waits and what helps"
+    return _READY_FIXES.get(str(state), "see the node's log")
 
 
 def _node_settings(data_dir: Path | None) -> dict[str, Any] | None:

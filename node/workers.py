@@ -8,13 +8,14 @@ read it, and tries again.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from anchor.errors import DeltasealError
 from node.context import Node
 from node.http.logs import make_logger, places_of
-from node.services import audits, confirming, erasures, notices, pending, sweeps
+from node.services import audits, confirming, erasures, notices, pending, sweeps, waits
 from verifier.follower import FollowProgress
 
 LOG = make_logger()
@@ -41,6 +42,7 @@ class Workers:
             "sweep": (sweeps.sweep_once, 60.0),
             "erasure": (erasures.work_once, 1.0),
             "notice": (notices.work_once, 1.0),
+            "alarms": (waits.tell_once, 5.0),
         }
         for name, (step, idle_s) in loops.items():
             thread = threading.Thread(target=self._run, args=(name, step, idle_s), name=name, daemon=True)
@@ -56,6 +58,7 @@ class Workers:
 
     def _run(self, name: str, step: Callable[[Node], bool], idle_s: float) -> None:
         while not self._stop.is_set():
+            self.node.beats[name] = time.monotonic()
             try:
                 busy = step(self.node)
             except DeltasealError as error:
@@ -69,6 +72,8 @@ class Workers:
                     self.node.chain.problem = "internal"
                 busy = False
                 self._stop.wait(1.0)
+            finally:
+                self.node.beats.pop(name, None)
             if not busy:
                 self._stop.wait(idle_s)
 
@@ -96,6 +101,8 @@ def follow_once(node: Node) -> bool:
     if node.chain.problem and not problem:
         LOG.info("chain_followed", head=progress.head_number)
     node.chain.problem = problem
+    if not problem and not progress.behind:
+        node.chain.known_at = time.monotonic()
     with node.followed:
         node.followed.notify_all()
     return progress.behind > 0 or learned

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
+
 from anchor.keyvalue import Delete
 from node.context import Node
 from node.store import rows
+from node.store.blobs import sweep_forsaken
 
 _ROWS_A_SWEEP = 1000
 
 
 def sweep_once(node: Node) -> bool:
     """Sweep a bounded number of rows; what a power cut brings back is swept again."""
+    sweep_forsaken(node.store)
     node.idempotency.sweep(limit=_ROWS_A_SWEEP)
     due: list[Delete] = []
     for row in rows.NONCE.scan(node.store):
@@ -20,4 +24,5 @@ def sweep_once(node: Node) -> bool:
             break
     if due:
         node.store.write(due, sync=False)
+    node.swept_at = time.monotonic()
     return False
