@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
@@ -30,6 +31,7 @@ from verifier.follower import Follower
 from verifier.index import ChainIndex
 from verifier.keyring import KeyRing, read_envelopes
 
+PEER_THREADS = 16
 CHINA = timezone(timedelta(hours=8))
 
 
@@ -156,6 +158,10 @@ class Node:
     backups: dict[str, float] = field(default_factory=dict)
     alarms: set[str] = field(default_factory=set)
     sightings: Sightings = field(default_factory=Sightings)
+    # Requests that wait for other nodes have threads of their own: a custodian that hangs must not hold up the rest.
+    peer_threads: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(PEER_THREADS, thread_name_prefix="peer")
+    )
 
     def now(self) -> datetime:
         """Return the present as an aware UTC datetime."""

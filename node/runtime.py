@@ -324,7 +324,8 @@ def _deployment(config: NodeConfig, gateway: Gateway, store: LevelStore) -> Depl
 
 
 def close_node(node: Node) -> None:
-    """Close what `open_node` opened; no thread may use the node any more."""
+    """Close what `open_node` opened; no thread but those that wait for other nodes may use the node any more."""
+    node.peer_threads.shutdown(wait=True, cancel_futures=True)
     node.peers.close()
     node.gateway.close()
     node.index_store.close()

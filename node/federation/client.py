@@ -20,7 +20,7 @@ from anchor.envelopes import RecipientKey, open_
 from anchor.errors import AnchorError, ValueNotCanonical
 from anchor.failpoints import reach
 from node.context import Node
-from node.errors import PeerUnavailable, ReleaseBroken, ReleaseRefused
+from node.errors import PeerUnavailable, ReleaseBroken, ReleaseMalformed, ReleaseRefused
 from node.federation.messages import (
     ReleaseRequest,
     SignedAnswer,
@@ -36,6 +36,14 @@ from node.store.blobs import BlobWriter
 
 RELEASE_PATH = "/v1/federation/releases"
 SLACK_BYTES = 256 << 10  # head, opening and frame overhead of a small document
+# What whoever stands between two nodes can bring about. It says nothing about a document, so it is no answer. All
+# other reasons were sealed by the custodian itself: they are its word, and it is wrong.
+_CHANNEL_REASONS = frozenset(
+    {
+        "truncated", "head_too_long", "signature_foreign", "request_mismatch",
+        "sealed_mismatch", "key_unopened", "frame_malformed", "frame_altered", "trailing_bytes", "too_long",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +72,12 @@ def request_release(
     try:
         with node.peers.stream("POST", url, content=body, headers=headers) as response:
             return _receive(node, response, request, key, into)
+    except ReleaseMalformed:
+        raise _spoilt("head_malformed") from None
+    except ReleaseBroken as error:
+        if error.facts.get("reason") in _CHANNEL_REASONS:
+            raise _spoilt(str(error.facts["reason"])) from None
+        raise
     except (httpx.HTTPError, httpx.InvalidURL, OSError):
         raise PeerUnavailable(
             "the custodian's node does not answer",
@@ -72,13 +86,26 @@ def request_release(
         ) from None
 
 
+def _spoilt(reason: str) -> PeerUnavailable:
+    return PeerUnavailable(
+        "the custodian's answer was spoilt on its way",
+        hint="try again; if it stays so, look for what stands between the two nodes",
+        reason=reason,
+    )
+
+
 def _receive(
     node: Node, response: httpx.Response, request: ReleaseRequest, key: RecipientKey, into: BlobWriter | None
 ) -> Released:
     if response.status_code >= 500 or response.status_code == 429:
         raise PeerUnavailable("the custodian's node has a fault", reason="peer_fault")
     if response.status_code != 200:
-        raise ReleaseBroken("the custodian's node refuses the request's form", reason="peer_refuses")
+        # Also a clock that is wrong on either side: it must not become a decision about a document.
+        raise PeerUnavailable(
+            "the custodian's node refuses the request's form",
+            hint="compare the clocks and releases of the two nodes",
+            reason="peer_refuses",
+        )
     reader = FrameReader(request_hash(request))
     chunks = response.iter_bytes(256 << 10)
     signed, rest = _take_head(reader, chunks)
@@ -101,7 +128,10 @@ def _take_head(reader: FrameReader, chunks: Iterator[bytes]) -> tuple[SignedAnsw
 
 def _check_answer(node: Node, signed: SignedAnswer, request: ReleaseRequest) -> None:
     answer = signed.answer
-    member = node.index.member_by_account(answer_signer(signed, node.deployment))
+    try:
+        member = node.index.member_by_account(answer_signer(signed, node.deployment))
+    except AnchorError:
+        member = None
     if member is None or member.member_id != request.audience or answer.custodian != request.audience:
         raise ReleaseBroken("the answer is not signed by the custodian", reason="signature_foreign")
     if answer.request_hash != request_hash(request).hex() or answer.commitment != request.commitment:
@@ -111,7 +141,10 @@ def _check_answer(node: Node, signed: SignedAnswer, request: ReleaseRequest) -> 
 
 
 def _open_key(signed: SignedAnswer, request: ReleaseRequest, key: RecipientKey) -> bytes:
-    return open_(key, info=release_info(request), sealed=decode_base64(signed.sealed_key))
+    try:
+        return open_(key, info=release_info(request), sealed=decode_base64(signed.sealed_key))
+    except AnchorError:
+        raise ReleaseBroken("the key of the release does not open", reason="key_unopened") from None
 
 
 def release_info(request: ReleaseRequest) -> bytes:

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Iterable, Sequence
+import ssl
+import time
+from collections.abc import Callable, Iterable, Sequence
 
 import httpcore
 import httpx
 
 from node.errors import EndpointRefused, PeerUnavailable
+
+PACE_BYTES = 10 << 10  # what a peer must send in each interval that we wait for it
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -36,11 +40,66 @@ def check_address(address: Address, allowed: Sequence[Network]) -> None:
         )
 
 
+class PacedStream(httpcore.NetworkStream):
+    """A connection on which a peer may not dawdle: a time-out between two bytes alone lets it hold us for ever.
+
+    Only the time in which we wait for the peer counts. Each `interval_s` of it must bring `PACE_BYTES`.
+    """
+
+    def __init__(
+        self,
+        stream: httpcore.NetworkStream,
+        *,
+        interval_s: float,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._stream = stream
+        self._interval_s = interval_s
+        self._timer = timer
+        self._waited_s = 0.0
+        self._got_bytes = 0
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Read what there is. Raises httpcore.ReadTimeout when it comes too slowly."""
+        began = self._timer()
+        content = self._stream.read(max_bytes, timeout)
+        self._waited_s += self._timer() - began
+        self._got_bytes += len(content)
+        if self._got_bytes >= PACE_BYTES:
+            self._waited_s, self._got_bytes = 0.0, 0
+        elif content and self._waited_s > self._interval_s:
+            raise httpcore.ReadTimeout("the peer sends too slowly")
+        return content
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Write all."""
+        self._stream.write(buffer, timeout)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._stream.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.NetworkStream:
+        """Go on encrypted, at the same pace."""
+        stream = self._stream.start_tls(ssl_context, server_hostname, timeout)
+        return PacedStream(stream, interval_s=self._interval_s, timer=self._timer)
+
+    def get_extra_info(self, info: str) -> object:
+        """Return what the connection knows about itself."""
+        return self._stream.get_extra_info(info)
+
+
 class GuardedBackend(httpcore.NetworkBackend):
     """A network backend that resolves once, checks every address and dials the first of them."""
 
-    def __init__(self, allowed: Sequence[Network]) -> None:
+    def __init__(self, allowed: Sequence[Network], *, pace_s: float = 10.0) -> None:
         self._allowed = allowed
+        self._pace_s = pace_s
         self._backend = httpcore.SyncBackend()
 
     def connect_tcp(
@@ -54,13 +113,14 @@ class GuardedBackend(httpcore.NetworkBackend):
         addresses = self._resolve(host, port)
         for address in addresses:
             check_address(address, self._allowed)
-        return self._backend.connect_tcp(
+        stream = self._backend.connect_tcp(
             str(addresses[0]),
             port,
             timeout=timeout,
             local_address=local_address,
             socket_options=socket_options,
         )
+        return PacedStream(stream, interval_s=self._pace_s)
 
     def connect_unix_socket(self, *_: object, **__: object) -> httpcore.NetworkStream:
         """Refuse: a member's endpoint is never a local socket."""
@@ -82,7 +142,7 @@ def guarded_client(networks: Sequence[str], *, timeout_s: float) -> httpx.Client
         max_connections=64,
         # A pooled connection to a node that was restarted would look like a node that is down.
         max_keepalive_connections=0,
-        network_backend=GuardedBackend([ipaddress.ip_network(text) for text in networks]),
+        network_backend=GuardedBackend([ipaddress.ip_network(text) for text in networks], pace_s=timeout_s),
     )
     return httpx.Client(
         transport=transport,

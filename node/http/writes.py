@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 import msgspec
@@ -86,20 +87,27 @@ def begin_once(request: Request, caller: Caller, payload: bytes) -> Slot | Respo
 
 
 async def answer_once(
-    request: Request, caller: Caller, payload: bytes, work: Callable[[Kept], Answer]
+    request: Request,
+    caller: Caller,
+    payload: bytes,
+    work: Callable[[Kept], Answer],
+    *,
+    threads: Executor | None = None,
 ) -> Response:
-    """Run `work` in a thread for a first request, replay a repeated one."""
+    """Run `work` in a thread, one of `threads` if given, for a first request; replay a repeated one."""
     began = begin_once(request, caller, payload)
     if isinstance(began, Response):
         return began
     with began as slot:
-        return (await finish_once(node_of(request), slot, work)).response()
+        return (await finish_once(node_of(request), slot, work, threads=threads)).response()
 
 
-async def finish_once(node: Node, slot: Slot, work: Callable[[Kept], Answer]) -> Answer:
+async def finish_once(
+    node: Node, slot: Slot, work: Callable[[Kept], Answer], *, threads: Executor | None = None
+) -> Answer:
     """Run `work` in a thread; store its answer if its own batch did not."""
     kept = Kept(slot)
-    answer = await asyncio.to_thread(work, kept)
+    answer = await asyncio.get_running_loop().run_in_executor(threads, work, kept)
     await keep_late(node, kept, answer)
     return answer
 

@@ -78,7 +78,7 @@ async def ask(
         # What is kept, not what could be said a moment later: a repeat answers with the same bytes.
         return kept.answer or answer_of(row)
 
-    response = await answer_once(request, caller, body, work)
+    response = await answer_once(request, caller, body, work, threads=node.peer_threads)
     if wait is None or not made or made[0].state == "done":
         return response
     reuse_id = made[0].reuse_id
