@@ -1,14 +1,17 @@
 """Ask a custodian for a document: signed request out, sealed stream in, everything checked before it counts.
 
 The answer is believed only after all of: the custodian's signature over this very request, the opened fields
-leading to the commitment that the chain holds, and the received bytes having the opened digest and size.
+leading to the commitment that the chain holds, and the received bytes having the opened digest and size. While
+one thread seals and stores, this one receives, opens and digests what comes next.
 Spec page: docs/reference/release.md, "Verifying".
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import httpx
@@ -107,7 +110,8 @@ def _receive(
             reason="peer_refuses",
         )
     reader = FrameReader(request_hash(request))
-    chunks = response.iter_bytes(256 << 10)
+    # As they came: a peer that compresses its answer breaks the format, and is not unpacked.
+    chunks = response.iter_raw()
     signed, rest = _take_head(reader, chunks)
     _check_answer(node, signed, request)
     if signed.answer.outcome != "released":
@@ -166,20 +170,52 @@ def _read_frames(
     opening = _parse_opening(next(pieces, b""))
     fields = _checked_fields(opening, request)
     stream = DigestStream(sm3=False)
-    size = 0
-    for piece in pieces:
-        if into is None:
+    with _Storer(into) as storer:
+        for piece in pieces:
+            storer.put(piece)
+            stream.update(piece)
+        reader.close()
+        storer.finish()
+    digests = stream.finish()
+    if into is not None and (
+        digests.sha256.hex() != fields.get("sha256") or digests.size_bytes != signed.answer.size
+    ):
+        raise ReleaseBroken("the bytes that came are not the sealed document", reason="digest_mismatch")
+    return Released(signed, fields, opening, digests.size_bytes)
+
+
+class _Storer:
+    """Writes pieces in a thread of its own; at most two wait. Its end waits for the thread, whatever happened."""
+
+    def __init__(self, into: BlobWriter | None) -> None:
+        self._into = into
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="release")
+        self._waiting: deque[Future[None]] = deque()
+
+    def __enter__(self) -> _Storer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Whoever deletes the chunks after a fault must not race a write that is still under way.
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    def put(self, piece: bytes) -> None:
+        """Hand a piece over. Raises what an earlier write raised, ReleaseBroken where none was asked for."""
+        if self._into is None:
             raise ReleaseBroken("bytes came though only facts were asked", reason="unasked_bytes")
-        size += len(piece)
-        stream.update(piece)
+        while len(self._waiting) >= 2:
+            self._waiting.popleft().result()
+        self._waiting.append(self._thread.submit(self._write, self._into, piece))
+
+    def finish(self) -> None:
+        """Return when all is written. Raises what a write raised."""
+        while self._waiting:
+            self._waiting.popleft().result()
+
+    @staticmethod
+    def _write(into: BlobWriter, piece: bytes) -> None:
         into.write(piece)
         reach("release.piece", "after")
-    reader.close()
-    if into is not None:
-        digests = stream.finish()
-        if digests.sha256.hex() != fields.get("sha256") or size != signed.answer.size:
-            raise ReleaseBroken("the bytes that came are not the sealed document", reason="digest_mismatch")
-    return Released(signed, fields, opening, size)
 
 
 def _pieces(reader: FrameReader, rest: bytes, chunks: Iterator[bytes], *, limit: int) -> Iterator[bytes]:

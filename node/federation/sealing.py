@@ -99,9 +99,11 @@ class FrameReader:
                 raise ReleaseBroken("a frame of the release is malformed", reason="frame_malformed")
             if len(self._waiting) < FRAME.size + length:
                 return
-            sealed = bytes(self._waiting[FRAME.size : FRAME.size + length])
+            # A view, not a copy; it must be gone before the buffer may shrink.
+            with memoryview(self._waiting) as waiting:
+                piece = self._open(waiting[FRAME.size : FRAME.size + length], last=bool(last))
             del self._waiting[: FRAME.size + length]
-            yield self._open(sealed, last=bool(last))
+            yield piece
         if self._ended and self._waiting:
             raise ReleaseBroken("bytes follow the last frame of the release", reason="trailing_bytes")
 
@@ -114,7 +116,7 @@ class FrameReader:
         if not self._ended or self._waiting:
             raise ReleaseBroken("the release ended early", reason="truncated")
 
-    def _open(self, sealed: bytes, *, last: bool) -> bytes:
+    def _open(self, sealed: memoryview, *, last: bool) -> bytes:
         assert self._cipher is not None, "set_key comes before feed"  # noqa: S101 - a programming error
         try:
             piece = self._cipher.decrypt(

@@ -149,6 +149,14 @@ async def wait_indexed(node: Node, known: Callable[[], bool]) -> None:
 
 
 async def in_threads(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield what a blocking iterator yields, each piece made in a thread."""
-    while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
-        yield piece
+    """Yield what a blocking iterator yields, each piece made in a thread while the one before it is sent."""
+    coming = asyncio.ensure_future(asyncio.to_thread(next, pieces, None))
+    try:
+        while (piece := await asyncio.shield(coming)) is not None:
+            coming = asyncio.ensure_future(asyncio.to_thread(next, pieces, None))
+            yield piece
+    finally:
+        # The iterator may be closed, or collected, only when no thread is inside of it any more.
+        await asyncio.wait([coming])
+        if not coming.cancelled():
+            coming.exception()  # of a piece that nobody waits for any more
