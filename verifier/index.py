@@ -9,7 +9,7 @@ Life of a block: docs/explanation/chain-index.md. Rules of the projection: `veri
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -37,6 +37,7 @@ from verifier.projection import (
     split_records,
 )
 from verifier.rows import BlockPoint, Consumption, Counts, EntryVersion, Identity, Member
+from verifier.writtenkeys import WrittenKeys
 
 __all__ = [
     "BlockPoint",
@@ -75,10 +76,12 @@ class ChainIndex:
         self._final: FinalPoint | None = None
         self._claims = ClaimReader(kv, self._read_status)
         self._writing = threading.Lock()
+        self._written: WrittenKeys | None = None
         self.catalog_generation = 0
         self.member_generation = 0
         if kv.get(rows.CURSOR) is None and kv.get(rows.IDENTITY) is None:
             self._wipe()  # A crash in the middle of `clear` left rows without a cursor.
+            self._written = WrittenKeys()
         self._final = self._load_final()
 
     def use_keys(self, ring: KeyRing) -> None:
@@ -118,20 +121,38 @@ class ChainIndex:
             LogsMissing, LogsInvalid: the events contradict the log or themselves; nothing is written.
         """
         with self._writing:
-            self._check_order(block, final=final)
-            stage = Stage(self._kv)
-            projection = Projection(stage, self._ring)
+            self._written = None  # At the head nearly nothing is looked for in vain.
+            self._take([block], final=final)
+
+    def apply_final(self, blocks: Sequence[IndexedBlock]) -> None:
+        """Add final blocks, ascending, in one write, as `apply` would one by one.
+
+        Raises:
+            BlockOutOfOrder, LogsMissing, LogsInvalid: as `apply`; nothing is written.
+        """
+        with self._writing:
+            self._take(blocks, final=True)
+
+    def _take(self, blocks: Sequence[IndexedBlock], *, final: bool) -> None:
+        cursor = self.cursor()
+        stage = Stage(self._kv, self._written)
+        projection = Projection(stage, self._ring)
+        for block in blocks:
+            _check_order(block, cursor, final=final)
             projection.take(block)
             if block.events or block.unreadable:
-                projection.finish()
                 stage.put(rows.block_key(block.number), rows.encode_block(block.hash, block.time))
-            stage.put(rows.CURSOR, rows.encode_point(BlockPoint(block.number, block.hash, block.time)))
-            if not final:
-                stage.put(rows.undo_key(block.number), rows.encode_undo(stage.replaced()))
-            # No sync: what a power cut takes is read from the chain again.
-            self._kv.write(stage.ops(), sync=False)
-            self.catalog_generation += projection.catalog_changed
-            self.member_generation += projection.members_changed
+            cursor = BlockPoint(block.number, block.hash, block.time)
+        if any(block.events or block.unreadable for block in blocks):
+            projection.finish()
+        if cursor is not None:
+            stage.put(rows.CURSOR, rows.encode_point(cursor))
+        if not final:
+            stage.put(rows.undo_key(blocks[-1].number), rows.encode_undo(stage.replaced()))
+        # No sync: what a power cut takes is read from the chain again.
+        self._kv.write(stage.ops(), sync=False)
+        self.catalog_generation += projection.catalog_changed
+        self.member_generation += projection.members_changed
 
     def rollback(self, number: int) -> None:
         """Take back all blocks above `number`, newest first, each in one write.
@@ -185,19 +206,9 @@ class ChainIndex:
         with self._writing:
             self._kv.write([Delete(rows.CURSOR), Delete(rows.IDENTITY)], sync=True)
             self._wipe()
+            self._written = WrittenKeys()
             self._final = None
             self._bump()
-
-    def _check_order(self, block: IndexedBlock, *, final: bool) -> None:
-        cursor = self.cursor()
-        number = cursor.number if cursor else -1
-        adjacent = block.number == number + 1
-        if not adjacent and not (final and block.number > number):
-            raise BlockOutOfOrder("a block does not follow the index", indexed=number, got=block.number)
-        if adjacent and cursor and block.parent_hash != cursor.hash:
-            raise BlockOutOfOrder(
-                "a block has another parent than the index", indexed=number, got=block.number
-            )
 
     def _check_final(self, point: FinalPoint) -> None:
         cursor = self.cursor()
@@ -233,7 +244,7 @@ class ChainIndex:
             if batch is None:
                 continue
             indexes = [int.from_bytes(packed[at : at + 2], "big") for at in range(0, len(packed), 2)]
-            stage = Stage(self._kv)
+            stage = Stage(self._kv, self._written)
             projection = Projection(stage, self._ring)
             found = [(index, batch.records[index]) for index in indexes]
             projection.learn(batch_id, found, domain=domain, epoch=epoch)
@@ -473,3 +484,12 @@ class ChainIndex:
     def _entry_version(self, key: bytes, version: int) -> EntryVersion | None:
         encoded = self._kv.get(rows.entry_key(key, version)) if 0 < version < 1 << 32 else None
         return rows.decode_struct(encoded, EntryVersion) if encoded is not None else None
+
+
+def _check_order(block: IndexedBlock, cursor: BlockPoint | None, *, final: bool) -> None:
+    number = cursor.number if cursor else -1
+    adjacent = block.number == number + 1
+    if not adjacent and not (final and block.number > number):
+        raise BlockOutOfOrder("a block does not follow the index", indexed=number, got=block.number)
+    if adjacent and cursor and block.parent_hash != cursor.hash:
+        raise BlockOutOfOrder("a block has another parent than the index", indexed=number, got=block.number)

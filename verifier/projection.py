@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from anchor.entries import BatchEntry, batch_hash, decode_status
 from anchor.errors import EntryMalformed, MerkleInvalid, StatusMalformed
@@ -26,6 +26,7 @@ from verifier.catalog import KIND_NAMES
 from verifier.errors import LogsInvalid, LogsMissing
 from verifier.keyring import KeyRing
 from verifier.unmasking import unmask_records
+from verifier.writtenkeys import WrittenKeys
 
 ROLES: Final = ("none", "city", "sector", "district", "partner", "observer")
 MEMBER_STATES: Final = ("none", "active", "suspended", "left")
@@ -38,18 +39,26 @@ _CLAIM_ROW_BYTES: Final = 4 + rows.CLAIM_POSITIONS * 10
 _EMPTY_SLOT: Final = bytes(32)
 _ABSENT: Final[Any] = object()
 
+_Placed: TypeAlias = tuple[bytes, bytes]  # A record's position (batch 8 | index 2) and its 96 bytes.
+
 
 class Stage:
     """Rows on their way into the store: read through it, written by the caller in one go."""
 
-    def __init__(self, kv: KeyValue) -> None:
+    def __init__(self, kv: KeyValue, written: WrittenKeys | None = None) -> None:
+        """Read through `kv`; `written`, where given, knows all keys that it may hold."""
         self._kv = kv
+        self._written = written
         self._rows: dict[bytes, bytes | None] = {}
 
     def get(self, key: bytes) -> bytes | None:
         """Return the staged value of `key`, else the stored one."""
-        staged = self._rows.get(key, _ABSENT)
-        return self._kv.get(key) if staged is _ABSENT else staged
+        staged: bytes | None = self._rows.get(key, _ABSENT)
+        if staged is not _ABSENT:
+            return staged
+        if self._written is not None and not self._written.perhaps(key):
+            return None
+        return self._kv.get(key)
 
     def put(self, key: bytes, value: bytes) -> None:
         """Stage a value."""
@@ -60,7 +69,9 @@ class Stage:
         self._rows[key] = None
 
     def ops(self) -> list[Put | Delete]:
-        """Return what to write."""
+        """Return what to write, and note its keys as written."""
+        if self._written is not None:
+            self._written.add(self._rows)
         return [Delete(key) if value is None else Put(key, value) for key, value in self._rows.items()]
 
     def replaced(self) -> list[tuple[bytes, bytes | None]]:
@@ -76,6 +87,7 @@ class Projection:
         self._ring = ring
         self._frontier = read_frontier(stage.get(rows.FRONTIER))
         self.counts = read_counts(stage.get(rows.COUNTS))
+        self._untagged: dict[bytes, list[_Placed]] = {}  # By domain 2 | epoch 2.
         self.catalog_changed = False
         self.members_changed = False
 
@@ -91,7 +103,11 @@ class Projection:
         self.counts.malformed += block.unreadable
 
     def finish(self) -> None:
-        """Stage frontier and counters."""
+        """Tag the records of all blocks that were taken, at once; stage frontier and counters."""
+        for place, records in self._untagged.items():
+            domain, epoch = int.from_bytes(place[:2], "big"), int.from_bytes(place[2:], "big")
+            self._tag_records(records, domain=domain, epoch=epoch)
+        self._untagged = {}
         self._stage.put(rows.FRONTIER, self._frontier.encode())
         self._stage.put(rows.COUNTS, rows.encode_struct(self.counts))
 
@@ -110,14 +126,15 @@ class Projection:
         self._index_records(entry, records)
 
     def learn(self, batch_id: int, records: Sequence[tuple[int, bytes]], *, domain: int, epoch: int) -> None:
-        """Index records that were opaque until the keys of their domain and epoch came."""
+        """Index records (index, 96 bytes) that were opaque until the keys of their domain and epoch came."""
         place = domain << 16 | epoch
         left = self.counts.opaque.get(place, 0) - len(records)
         self.counts.opaque = self.counts.opaque | {place: left}
         if left <= 0:
             del self.counts.opaque[place]
         self._stage.delete(rows.opaque_key(domain, epoch, batch_id))
-        self._tag_records(batch_id, records, domain=domain, epoch=epoch)
+        placed = [(rows.encode_position(batch_id, index), record) for index, record in records]
+        self._tag_records(placed, domain=domain, epoch=epoch)
 
     def _check_place(self, entry: BatchEntry) -> None:
         expected = self._frontier.size
@@ -135,67 +152,87 @@ class Projection:
             self._stage.put(rows.chunk_key(event.entry.id, number), chunk)
 
     def _index_records(self, entry: BatchEntry, records: Sequence[bytes]) -> None:
-        groups: dict[bytes, list[tuple[int, bytes]]] = {}
-        for index, record in enumerate(records):
-            if self._hold(entry, index, record[:32]) and entry.stream is Stream.MATERIAL:
-                groups.setdefault(record[32:36], []).append((index, record))
-        for place, members in groups.items():
-            domain, epoch = int.from_bytes(place[:2], "big"), int.from_bytes(place[2:], "big")
-            self._tag_records(entry.id, members, domain=domain, epoch=epoch)
+        """Note who holds each commitment; keep what is to be tagged until all its domain's records are there."""
+        held = self._hold(entry, records)
+        if entry.stream is not Stream.MATERIAL:
+            return
+        places = {record[32:36] for _, record in held}
+        for place in places:
+            these = held if len(places) == 1 else [one for one in held if one[1][32:36] == place]
+            self._untagged.setdefault(place, []).extend(these)
 
-    def _hold(self, entry: BatchEntry, index: int, commitment: bytes) -> bool:
-        """Note a record's position with its commitment; False if another member holds the commitment."""
-        key = rows.claim_row_key(commitment)
+    def _hold(self, entry: BatchEntry, records: Sequence[bytes]) -> list[_Placed]:
+        """Note positions with their commitments; return those of records whose commitment is the member's."""
         holder = entry.member_id.to_bytes(4, "big")
-        row = self._stage.get(key)
-        if row is None:
-            self.counts.claims += 1
-            row = holder
-        elif row[:4] != holder:
+        batch = entry.id.to_bytes(8, "big")
+        get, put = self._stage.get, self._stage.put
+        held: list[_Placed] = []
+        claims = 0
+        for index, record in enumerate(records):
+            key = rows.CLAIMS + record[:32]
+            row = get(key)
+            if row is None:
+                claims += 1
+                row = holder
+            elif not self._may_hold(row, holder):
+                continue
+            position = batch + index.to_bytes(2, "big")
+            put(key, row + position)
+            held.append((position, record))
+        self.counts.claims += claims
+        return held
+
+    def _may_hold(self, row: bytes, holder: bytes) -> bool:
+        if row[:4] != holder:
             # A copier saw the commitment in the open. It cannot open it, and must not profit from it.
             self.counts.copied += 1
             return False
-        elif len(row) >= _CLAIM_ROW_BYTES:
+        if len(row) >= _CLAIM_ROW_BYTES:
             self.counts.overlong += 1
             return False
-        self._stage.put(key, row + rows.encode_position(entry.id, index))
         return True
 
-    def _tag_records(
-        self, batch_id: int, records: Sequence[tuple[int, bytes]], *, domain: int, epoch: int
-    ) -> None:
+    def _tag_records(self, records: Sequence[_Placed], *, domain: int, epoch: int) -> None:
         keys = self._ring.get(domain, epoch)
         if keys is None:
-            self._put_opaque(batch_id, [index for index, _ in records], domain=domain, epoch=epoch)
+            self._put_opaque([position for position, _ in records], domain=domain, epoch=epoch)
             return
-        bodies = unmask_records([record for _, record in records], keys)
-        for (index, _), body in zip(records, bodies, strict=True):
+        put_tag = self._put_tag
+        indexed = 0
+        for (position, _), body in zip(
+            records, unmask_records([record for _, record in records], keys), strict=True
+        ):
             if not is_well_formed(body):
                 self.counts.malformed += 1
                 continue
-            self.counts.indexed += 1
-            position = rows.encode_position(batch_id, index)
-            self._put_tag(rows.SUBJECT, body[:16], position)
-            self._put_tag(rows.CONTENT, body[16:32], position)
-            self._put_tag(rows.DOCUMENT, body[32:48], position)
+            indexed += 1
+            put_tag(rows.SUBJECT_TAGS, body[:16], position)
+            put_tag(rows.CONTENT_TAGS, body[16:32], position)
+            put_tag(rows.DOCUMENT_TAGS, body[32:48], position)
+        self.counts.indexed += indexed
 
-    def _put_opaque(self, batch_id: int, indexes: Iterable[int], *, domain: int, epoch: int) -> None:
-        packed = b"".join(index.to_bytes(2, "big") for index in indexes)
-        self._stage.put(rows.opaque_key(domain, epoch, batch_id), packed)
+    def _put_opaque(self, positions: Sequence[bytes], *, domain: int, epoch: int) -> None:
+        by_batch: dict[bytes, list[bytes]] = {}
+        for position in positions:
+            by_batch.setdefault(position[:8], []).append(position[8:])
+        for batch, indexes in by_batch.items():
+            key = rows.opaque_key(domain, epoch, int.from_bytes(batch, "big"))
+            self._stage.put(key, b"".join(indexes))
         place = domain << 16 | epoch
-        self.counts.opaque = self.counts.opaque | {place: self.counts.opaque.get(place, 0) + len(packed) // 2}
+        self.counts.opaque = self.counts.opaque | {place: self.counts.opaque.get(place, 0) + len(positions)}
 
     def _put_tag(self, kind: bytes, tag: bytes, position: bytes) -> None:
+        """Add a position to a tag's row; `kind` is the row's beginning, the kind of tag included."""
         if tag == ZERO_TAG:
             return
-        key = rows.tag_key(kind, tag)
+        key = kind + tag
         row = self._stage.get(key)
         if row is None:
             self._stage.put(key, position)
         elif len(row) < _TAG_ROW_BYTES:
             self._stage.put(key, row + position)
         else:
-            self._stage.put(rows.tag_overflow_key(kind, tag, position), b"")
+            self._stage.put(rows.tag_overflow_key(kind[-1:], tag, position), b"")
 
     # Ledger: statuses and consumption
 

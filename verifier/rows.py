@@ -31,7 +31,10 @@ UNDOS: Final = PREFIX + b"U"
 MEMBERS: Final = PREFIX + b"m"
 SIGNERS: Final = PREFIX + b"Y"
 
+CLAIMS: Final = PREFIX + b"C"
+
 SUBJECT, CONTENT, DOCUMENT = b"s", b"c", b"d"  # Kinds of tag rows.
+SUBJECT_TAGS, CONTENT_TAGS, DOCUMENT_TAGS = (PREFIX + b"T" + kind for kind in (SUBJECT, CONTENT, DOCUMENT))
 
 CHUNK_RECORDS: Final = 16
 CHUNK_BYTES: Final = CHUNK_RECORDS * RECORD_BYTES
@@ -242,7 +245,7 @@ def chunk_key(batch_id: int, chunk: int) -> bytes:
 
 def claim_row_key(commitment: bytes) -> bytes:
     """Key of a commitment's holder and positions."""
-    return b"\xc1C" + commitment
+    return CLAIMS + commitment
 
 
 def tag_key(kind: bytes, tag: bytes) -> bytes:
