@@ -9,7 +9,7 @@ Life of a block: docs/explanation/chain-index.md. Rules of the projection: `veri
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
