@@ -24,7 +24,8 @@ ADDRESS_BYTES: Final = 20
 # Berlin has 15 fields; later forks append: base fee, withdrawals, blob gas used and in excess, beacon, requests.
 _FEWEST_FIELDS: Final = 15
 _MOST_FIELDS: Final = 21
-_PARENT, _STATE, _DIFFICULTY, _NUMBER, _TIME, _EXTRA = 0, 3, 7, 8, 11, 12
+_PARENT, _STATE, _RECEIPTS, _BLOOM, _DIFFICULTY, _NUMBER = 0, 3, 5, 6, 7, 8
+_GAS_USED, _TIME, _EXTRA = 10, 11, 12
 _FIXED: Final = {0: 32, 1: 32, 2: 20, 3: 32, 4: 32, 5: 32, 6: 256, 13: 32, 14: 8}
 _NUMBERS: Final = (7, 8, 9, 10, 11)
 
@@ -54,6 +55,21 @@ class Header:
     def state_root(self) -> bytes:
         """Root of the state after this block, 32 bytes."""
         return self.fields[_STATE]
+
+    @property
+    def receipts_root(self) -> bytes:
+        """Root of the receipts of this block's transactions, 32 bytes."""
+        return self.fields[_RECEIPTS]
+
+    @property
+    def bloom(self) -> bytes:
+        """Bloom filter over addresses and topics of this block's events, 256 bytes."""
+        return self.fields[_BLOOM]
+
+    @property
+    def gas_used(self) -> int:
+        """Gas that this block's transactions used."""
+        return int.from_bytes(self.fields[_GAS_USED], "big")
 
     @property
     def number(self) -> int:

@@ -73,13 +73,13 @@ class IndexForeign(VerifierError):
 
 
 class LogsMissing(VerifierError):
-    """Batches are missing between what the index holds and what the chain answered."""
+    """Events are missing between what a block's header or the log commits to and what the chain answered."""
 
     code: ClassVar[str] = "logs_missing"
 
 
 class LogsInvalid(VerifierError):
-    """An event contradicts itself: root, digest, order or place."""
+    """An event contradicts its block's header or itself: root, digest, order or place."""
 
     code: ClassVar[str] = "logs_invalid"
 

@@ -1,12 +1,11 @@
-"""Follows the chain into the index: history in ranges, the newest blocks one by one and by hash.
+"""Follows the chain into the index: history in ranges, the newest blocks one by one.
 
-`step()` does one bounded piece of work and may be stopped or killed at any time: each block is one write.
+`step()` does one bounded piece of work and may be stopped or killed at any time: each write takes in whole blocks.
 - Before anything else the genesis and the stored final block are looked up: another genesis raises
   `ChainMismatch`, a final block that is gone `ChainRegressed`; nothing is then taken in.
 - A fork above the final block is rolled back block by block to the common one.
-- Clients lose events after reorganisations. Before blocks are taken in, their batches must add up to the
-  ledger's own count at the last of them; else they are asked for again, by block hash. (A lost event that
-  is no batch cannot be noticed so; that takes the receipts' root.)
+- Each block must be the child of the one before and its events complete by proof (`verifier.history`): clients
+  lose events after reorganisations, and some lie. Else the step says so, and asks again with the next.
 It catches nothing that it cannot name: what the gateway raises goes to the caller. Has no clock: the age of
 the head is the caller's to judge. Must not import HTTP or store.
 """
@@ -15,27 +14,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any, Final
 
-from anchor.chain.contracts import decode_event, encode_call, event_topic, parse_batch_appended
+from anchor.chain.contracts import decode_event, event_topic, parse_batch_appended
 from anchor.chain.deploy import Deployment
 from anchor.chain.finality import Finality, FinalPoint
 from anchor.chain.gateway import Block, Gateway, Log
 from anchor.errors import ChainAnswerMalformed, ChainMismatch, ChainRegressed, ChainUnavailable
 from verifier import events
 from verifier.errors import LogsInvalid, LogsMissing, RollbackTooDeep
+from verifier.history import History, ProvenBlock
 from verifier.index import LAYOUT, BlockPoint, ChainIndex, Identity
 from verifier.keyring import KeyRing
 
 __all__ = ["FollowProgress", "Follower", "KeyRing"]
 
-NEAR_BLOCKS: Final = 8  # This close to the head blocks are asked for one by one, by hash.
+NEAR_BLOCKS: Final = 8  # This close to the head blocks are taken one by one: each may be taken back.
 FEWEST_BLOCKS: Final = 16
-MOST_BLOCKS: Final = 200
-# A range with less than this in its events is followed by a longer one, one with more than four times as
-# much by a shorter one: a call then carries megabytes, not hundreds of them.
-AIM_BYTES: Final = 4 << 20
+MOST_BLOCKS: Final = 1000
+# A step ends soon after so many bytes of events, so that it can be stopped.
+AIM_BYTES: Final = 8 << 20
 # An index this far behind its head, in chain time, is named as such: verdicts from it are stale.
 LATE_SECONDS: Final = 60
 
@@ -72,9 +70,13 @@ class Follower:
         self._deployment = deployment
         self._finality = finality
         self._keys = keys
-        self._addresses = (deployment.ledger, deployment.members, deployment.catalog)
+        addresses = (deployment.ledger, deployment.members, deployment.catalog)
+        self._history = History(gateway, addresses, finality.engine)
         self._range = FEWEST_BLOCKS
         self._bound = False
+        self._hashes: dict[
+            int, bytes
+        ] = {}  # Of the blocks that were taken one by one, from the final one on.
         index.use_keys(keys)
 
     def step(self) -> FollowProgress:
@@ -94,8 +96,8 @@ class Follower:
             self._go_forward(head, final.number if final else -1)
             self._keep_final(final)
         except (LogsMissing, LogsInvalid) as error:
-            # The chain's answer is incomplete or contradicts itself; next time each block is asked by hash.
-            self._range = 1
+            # The chain's answer is incomplete or contradicts itself: it is asked again, for less.
+            self._range = FEWEST_BLOCKS
             problem = error.code
         return self._progress(head, problem)
 
@@ -136,6 +138,7 @@ class Follower:
     def _go_back(self, head: Block) -> None:
         """Roll back to the newest block that the chain still has."""
         while (cursor := self._index.cursor()) is not None and not self._is_on_chain(cursor, head):
+            self._hashes.clear()
             try:
                 self._index.rollback(cursor.number - 1)
             except RollbackTooDeep:
@@ -152,73 +155,61 @@ class Follower:
     def _go_forward(self, head: Block, final_number: int) -> None:
         cursor = self._index.cursor()
         first = cursor.number + 1 if cursor else 0
-        near = max(head.number - NEAR_BLOCKS, -1)
-        history = min(final_number, near)
-        if first <= history and self._range > 1:
+        history = min(final_number, max(head.number - NEAR_BLOCKS, -1))
+        if first <= history:
             self._take_range(first, min(first + self._range - 1, history))
         else:
-            last = min(head.number, first + max(FEWEST_BLOCKS, self._range) - 1)
-            self._take_blocks(first, last, final_number)
+            self._take_blocks(first, min(head.number, first + FEWEST_BLOCKS - 1), final_number)
 
     def _take_range(self, first: int, last: int) -> None:
-        """Take in final blocks by one call for their events and one for the blocks that have any."""
+        """Take in final blocks, a group in one write."""
         try:
-            logs = self._gateway.logs(self._addresses, first=first, last=last)
+            blocks = self._linked(first, last)
+            if len(blocks) <= last - first:
+                raise LogsInvalid("the chain's final blocks are not one chain", first=first, last=last)
+            taken_bytes = 0
+            for group in self._history.read(blocks):
+                self._index.apply_final(self._worth_writing(group))
+                taken_bytes += _size(group)
+                if taken_bytes > AIM_BYTES:
+                    return
         except ChainUnavailable:
             # Too much at once is one of the reasons; the next step asks for less.
             self._range = max(FEWEST_BLOCKS, self._range // 2)
             raise
-        grouped = [(number, list(group)) for number, group in groupby(logs, key=lambda log: log.block_number)]
-        numbers = [number for number, _ in grouped]
-        if numbers != sorted(set(numbers)) or any(not first <= number <= last for number in numbers):
-            raise LogsInvalid("the chain's events are out of order or out of range", first=first, last=last)
-        if not numbers or numbers[-1] != last:
-            grouped.append((last, []))
-        headers = self._gateway.blocks([number for number, _ in grouped])
-        blocks = [self._read_block(block, group) for block, (_, group) in zip(headers, grouped, strict=True)]
-        self._check_count(blocks)
-        for block in blocks:
-            self._index.apply(block, final=True)
-        self._adapt(_size(logs))
+        self._range = min(MOST_BLOCKS, self._range * 2)
 
     def _take_blocks(self, first: int, last: int, final_number: int) -> None:
-        """Take in blocks one by one, their events by block hash, so that a fork cannot mix two chains."""
+        """Take in blocks one by one. A fork ends the step; the next one finds it."""
         taken_bytes = 0
-        for block in self._gateway.blocks(range(first, last + 1)):
-            if block is None or taken_bytes > 4 * AIM_BYTES:
-                return  # Enough for one step, or the head moved back while we asked; the next step finds the fork.
-            logs = self._gateway.logs_of_block(self._addresses, block.hash)
-            cursor = self._index.cursor()
-            if cursor is not None and block.parent_hash != cursor.hash:
+        for group in self._history.read(self._linked(first, last)):
+            for proven in group:
+                self._index.apply(self._decode(proven), final=proven.block.number <= final_number)
+                self._hashes[proven.block.number] = proven.block.hash
+            taken_bytes += _size(group)
+            if taken_bytes > AIM_BYTES:
                 return
-            indexed = self._read_block(block, logs)
-            self._check_count([indexed])
-            self._index.apply(indexed, final=block.number <= final_number)
-            taken_bytes += _size(logs)
-        self._range = max(FEWEST_BLOCKS, self._range)
 
-    def _check_count(self, blocks: Sequence[events.IndexedBlock]) -> None:
-        """Compare the batches in `blocks` with Ledger.logSize at the last of them."""
-        answer = self._gateway.call(self._deployment.ledger, _LOG_SIZE, block=blocks[-1].hash)
-        size = int.from_bytes(answer, "big")  # Empty, hence 0, below the block that created the ledger.
-        found = sum(isinstance(event, events.BatchAppended) for block in blocks for event in block.events)
-        expected = size - self._index.log_size()
-        if found < expected:
-            raise LogsMissing("the chain's answer leaves out batches", expected=expected, got=found)
-        if found > expected:
-            raise LogsInvalid("the chain's answer has more batches than its ledger", expected=expected)
+    def _linked(self, first: int, last: int) -> list[Block]:
+        """Return the blocks first..last, up to the first that is not the child of the one before."""
+        cursor = self._index.cursor()
+        parent = cursor.hash if cursor else None
+        found: list[Block] = []
+        for number, block in enumerate(self._gateway.blocks(range(first, last + 1)), first):
+            if block is None or block.number != number:
+                break
+            if (block.parent_hash != parent) if number else (block.hash != self._deployment.genesis):
+                break
+            found.append(block)
+            parent = block.hash
+        return found
 
-    def _adapt(self, size_bytes: int) -> None:
-        if size_bytes < AIM_BYTES:
-            self._range = min(MOST_BLOCKS, self._range * 2)
-        elif size_bytes > 4 * AIM_BYTES:
-            self._range = max(FEWEST_BLOCKS, self._range // 2)
+    def _worth_writing(self, group: Sequence[ProvenBlock]) -> list[events.IndexedBlock]:
+        """Return the blocks that hold events, and the last one, where the index then stands."""
+        return [self._decode(proven) for proven in group if proven.logs or proven is group[-1]]
 
-    def _read_block(self, block: Block | None, logs: Sequence[Log]) -> events.IndexedBlock:
-        place = (block.hash, block.number) if block else None
-        if block is None or any((log.block_hash, log.block_number) != place for log in logs):
-            raise LogsInvalid("the chain's events are of another block than its headers")
-        return read_block(block, logs, self._deployment)
+    def _decode(self, proven: ProvenBlock) -> events.IndexedBlock:
+        return read_block(proven.block, proven.logs, self._deployment)
 
     # Where we stand
 
@@ -226,11 +217,17 @@ class Follower:
         cursor = self._index.cursor()
         if final is None or cursor is None:
             return
-        if cursor.number >= final.number:
-            self._index.final(final)
-        else:
+        if cursor.number < final.number:
             # History up to here was final before we read it: its own newest block is as far as we know.
             self._index.final(FinalPoint(cursor.number, cursor.hash, cursor.time, final.label))
+            return
+        # After a start nobody knows the newest blocks' hashes; the next final block will be one that was read.
+        known = cursor.hash if cursor.number == final.number else self._hashes.get(final.number)
+        if known not in (None, final.hash):
+            raise LogsInvalid("the final block is not of the chain that was read", block=final.number)
+        if known:
+            self._index.final(final)
+            self._hashes = {number: name for number, name in self._hashes.items() if number >= final.number}
 
     def _progress(self, head: Block, problem: str | None) -> FollowProgress:
         cursor = self._index.cursor()
@@ -248,8 +245,8 @@ class Follower:
         )
 
 
-def _size(logs: Sequence[Log]) -> int:
-    return sum(len(log.body) for log in logs)
+def _size(group: Sequence[ProvenBlock]) -> int:
+    return sum(len(log.body) for proven in group for log in proven.logs)
 
 
 def _regressed(number: int) -> ChainRegressed:
@@ -300,7 +297,6 @@ def _read_log(log: Log, deployment: Deployment) -> Iterator[events.Event]:
         yield reader(values, log)
 
 
-_LOG_SIZE: Final = encode_call("Ledger", "logSize")
 _BATCH_TOPIC: Final = event_topic("Ledger", "BatchAppended")
 
 

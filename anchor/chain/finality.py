@@ -35,6 +35,7 @@ class Finality(Protocol):
     """Finds the final point below a head."""
 
     label: str
+    engine: Engine
 
     def final_point(self, gateway: Gateway, head: Block) -> FinalPoint | None:
         """Return the highest final block at or below `head`, None when nothing is final."""
@@ -45,6 +46,7 @@ class OperatorFinality:
     """One operator runs the chain: its head is final on the operator's word and on nothing else."""
 
     label = "operator"
+    engine = Engine.EMBEDDED
 
     def final_point(self, gateway: Gateway, head: Block) -> FinalPoint | None:
         """Return `head` itself."""
@@ -87,6 +89,7 @@ class CrashFinality:
     """
 
     label = "crash-final"
+    engine = Engine.CLIQUE
 
     def __init__(self, signers: Signers) -> None:
         """Count the seals of `signers`."""
@@ -124,14 +127,14 @@ class BftFinality:
 
     def __init__(self, engine: Engine, signers: Signers) -> None:
         """Count the commit seals of `signers`."""
-        self._engine, self._signers = engine, signers
+        self.engine, self._signers = engine, signers
 
     def final_point(self, gateway: Gateway, head: Block) -> FinalPoint | None:
         """Return `head`, None when its seals do not suffice."""
         if head.number == 0:
             return None
         signers = signers_of(self._signers.sets(gateway), head.number)
-        if len(signers & set(_signers_in(head, self._engine))) < bft_quorum(len(signers)):
+        if len(signers & set(_signers_in(head, self.engine))) < bft_quorum(len(signers)):
             return None
         return FinalPoint(head.number, head.hash, head.time, self.label)
 

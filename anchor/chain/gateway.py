@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 import orjson
 
 from anchor.chain.errors import CallReverted
-from anchor.chain.wire import Wire
+from anchor.chain.wire import Ahead, Wire
 from anchor.errors import AnchorError, ChainAnswerMalformed, ChainUnavailable, TransactionRefused
 from anchor.failpoints import reach
 
@@ -72,6 +72,43 @@ class Receipt:
     contract: bytes | None
 
 
+@dataclass(frozen=True, slots=True)
+class BlockReceipt:
+    """A transaction's receipt with all that the receipts root of its block commits to.
+
+    `kind` is the transaction's type (0 legacy), `bloom` 256 bytes, `cumulative_gas` counts from the block's start.
+    """
+
+    transaction_hash: bytes
+    kind: int
+    status: int
+    cumulative_gas: int
+    bloom: bytes
+    logs: tuple[Log, ...]
+
+
+class ReceiptsAhead:
+    """The receipts of some blocks, asked for already."""
+
+    def __init__(self, blocks: Sequence[Block], ahead: Ahead | None) -> None:
+        """Keep which blocks they are of."""
+        self._blocks, self._ahead = blocks, ahead
+
+    def result(self) -> list[list[BlockReceipt]]:
+        """Return the receipts of each block, in the block's order. Raises ChainUnavailable when one is unknown."""
+        if self._ahead is None:
+            return []
+        answers = _open_batch(self._ahead.result(), len(self._blocks))
+        return [
+            _decode_block_receipts(answer, block) for answer, block in zip(answers, self._blocks, strict=True)
+        ]
+
+    def drop(self) -> None:
+        """Give the question up."""
+        if self._ahead is not None:
+            self._ahead.drop()
+
+
 class Gateway:
     """Calls to one RPC address. Raises ChainUnavailable and its kin; never an HTTP or JSON error."""
 
@@ -114,6 +151,11 @@ class Gateway:
     def logs_of_block(self, addresses: Sequence[bytes], block_hash: bytes) -> list[Log]:
         """Return the events of `addresses` in exactly this block. Raises ChainUnavailable when it is unknown."""
         return self._logs({"blockHash": _hex(block_hash)}, addresses)
+
+    def ask_receipts(self, blocks: Sequence[Block]) -> ReceiptsAhead:
+        """Ask for all receipts of at most 100 blocks, by their hashes; the chain works while the caller does."""
+        calls = [("eth_getBlockReceipts", (_hex(block.hash),)) for block in blocks]
+        return ReceiptsAhead(blocks, self._wire.ask_ahead(_batch(calls)) if calls else None)
 
     def _logs(self, where: dict[str, str], addresses: Sequence[bytes]) -> list[Log]:
         query = {**where, "address": [_hex(address) for address in addresses]}
@@ -184,9 +226,7 @@ class Gateway:
     def _ask_many(self, calls: Sequence[tuple[str, Sequence[object]]]) -> Iterator[Any]:
         for start in range(0, len(calls), BATCH):
             part = calls[start : start + BATCH]
-            requests = [_request(number, method, params) for number, (method, params) in enumerate(part)]
-            body = b"[" + b",".join(requests) + b"]"
-            yield from _open_batch(self._wire.post(body, repeatable=True), len(part))
+            yield from _open_batch(self._wire.post(_batch(part), repeatable=True), len(part))
 
 
 # Answers
@@ -194,6 +234,11 @@ class Gateway:
 
 def _request(identity: int, method: str, params: Sequence[object]) -> bytes:
     return orjson.dumps({"jsonrpc": "2.0", "id": identity, "method": method, "params": params})
+
+
+def _batch(calls: Sequence[tuple[str, Sequence[object]]]) -> bytes:
+    requests = [_request(number, method, params) for number, (method, params) in enumerate(calls)]
+    return b"[" + b",".join(requests) + b"]"
 
 
 def _parse(raw: bytes) -> Any:
@@ -347,6 +392,45 @@ def _decode_log(answer: Any) -> Log:
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise _malformed("an event of the chain lacks a field") from error
+
+
+def _decode_block_receipts(answer: Any, block: Block) -> list[BlockReceipt]:
+    if answer is None:
+        raise ChainUnavailable("the chain no longer knows a block that it named", hint="it is asked again")
+    found: list[BlockReceipt] = []
+    count = 0
+    try:
+        for item in answer:
+            found.append(_decode_block_receipt(item, block, count))
+            count += len(found[-1].logs)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _malformed("a receipt of the chain lacks a field") from error
+    return found
+
+
+def _decode_block_receipt(answer: Any, block: Block, first_index: int) -> BlockReceipt:
+    """Decode a receipt; block and place of its events come from where it stands, not from what they say."""
+    transaction_hash = _bytes(answer["transactionHash"], 32)
+    logs = [
+        Log(
+            _bytes(item["address"], 20),
+            tuple([_bytes(topic, 32) for topic in item["topics"]]),
+            _bytes(item["data"]),
+            block.number,
+            block.hash,
+            transaction_hash,
+            index,
+        )
+        for index, item in enumerate(answer["logs"], first_index)
+    ]
+    return BlockReceipt(
+        transaction_hash,
+        _quantity(answer["type"]),
+        _quantity(answer["status"]),
+        _quantity(answer["cumulativeGasUsed"]),
+        _bytes(answer["logsBloom"], 256),
+        tuple(logs),
+    )
 
 
 def _decode_receipt(answer: Any) -> Receipt | None:

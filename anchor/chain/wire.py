@@ -59,10 +59,30 @@ class Wire:
         for _, connection in idle:
             connection.close()
 
+    def ask_ahead(self, body: bytes) -> "Ahead":
+        """Send a repeatable request now, so that the chain works while the caller does; see `Ahead`."""
+        try:
+            return Ahead(self, body, self._send(body))
+        except ChainUnavailable:
+            return Ahead(self, body, None)
+
     def _exchange(self, body: bytes) -> bytes:
+        return self._receive(self._send(body))
+
+    def _send(self, body: bytes) -> http.client.HTTPConnection:
         connection = self._take()
         try:
             connection.request("POST", self._path, body, _HEADERS)
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise _unavailable("the chain cannot be reached or did not answer in time") from error
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _receive(self, connection: http.client.HTTPConnection) -> bytes:
+        try:
             answer = connection.getresponse()
             content = self._read(answer)
             if answer.status != http.HTTPStatus.OK:
@@ -115,6 +135,32 @@ class Wire:
                 self._idle.append((time.monotonic(), connection))
                 return
         connection.close()
+
+
+class Ahead:
+    """A request under way. `result` may be asked for once; whoever does not want it any more drops it."""
+
+    def __init__(self, wire: Wire, body: bytes, connection: http.client.HTTPConnection | None) -> None:
+        """Keep what is needed to ask again when the connection is lost meanwhile."""
+        self._wire, self._body, self._connection = wire, body, connection
+
+    def result(self) -> bytes:
+        """Wait for the answer's body, as `Wire.post` would; a request that was lost is sent again."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                return self._wire._receive(connection)
+            except ChainAnswerMalformed:
+                raise
+            except ChainUnavailable:
+                pass
+        return self._wire.post(self._body, repeatable=True)
+
+    def drop(self) -> None:
+        """Give the request up."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
 def _unavailable(message: str) -> ChainUnavailable:

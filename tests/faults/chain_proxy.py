@@ -14,7 +14,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
+from anchor.chain.contracts import event_topic
+
 Call = dict[str, Any]
+STATUS_TOPIC = "0x" + event_topic("Ledger", "StatusChanged").hex()
 #: Longer than a gateway waits for an answer.
 SLOW_S = 30.0
 #: So long each answer takes while a chain is read slowly.
@@ -166,8 +169,34 @@ def _hide_newer(proxy: ChainProxy, call: Call, result: Any) -> Any:
     return None if isinstance(number, str) and int(number, 16) > proxy.head else result
 
 
-def _hide_logs(_proxy: ChainProxy, call: Call, result: Any) -> Any:
-    return [] if call["method"] == "eth_getLogs" else result
+def _hide_receipts(_proxy: ChainProxy, call: Call, result: Any) -> Any:
+    return [] if call["method"] == "eth_getBlockReceipts" else result
+
+
+def _on_status(change: Callable[[Any], list[Any]]) -> Callable[[ChainProxy, Call, Any], Any]:
+    """Return a lie that makes of each event that sets a claim's status what `change` makes of it."""
+
+    def lie(_proxy: ChainProxy, call: Call, result: Any) -> Any:
+        if call["method"] != "eth_getBlockReceipts" or not isinstance(result, list):
+            return result
+        for receipt in result:
+            logs = receipt["logs"]
+            receipt["logs"] = [
+                told for log in logs for told in (change(log) if log["topics"][0] == STATUS_TOPIC else [log])
+            ]
+        return result
+
+    return lie
+
+
+def _unrevoke(log: Any) -> list[Any]:
+    """Clear the flags, the first byte of the slot that the event tells."""
+    return [{**log, "data": "0x00" + log["data"][4:]}]
+
+
+def _revoke_another(log: Any) -> list[Any]:
+    """Tell of the same act on one more claim."""
+    return [log, {**log, "topics": [*log["topics"][:-1], "0x" + "5a" * 32]}]
 
 
 def _other_genesis(_proxy: ChainProxy, call: Call, result: Any) -> Any:
@@ -183,7 +212,10 @@ def _other_chain_id(_proxy: ChainProxy, call: Call, result: Any) -> Any:
 _LIES: dict[str, tuple[Callable[[ChainProxy, Call], None], Callable[[ChainProxy, Call, Any], Any]]] = {
     "freeze": (_step_back, _hide_newer),
     "regress": (_step_back, _hide_newer),
-    "missing_logs": (_as_asked, _hide_logs),
+    "missing_logs": (_as_asked, _hide_receipts),
+    "status_left_out": (_as_asked, _on_status(lambda _log: [])),
+    "status_altered": (_as_asked, _on_status(_unrevoke)),
+    "status_added": (_as_asked, _on_status(_revoke_another)),
     "other_genesis": (_as_asked, _other_genesis),
     "other_chain_id": (_as_asked, _other_chain_id),
 }

@@ -195,6 +195,30 @@ def assert_stale(answer: dict[str, Any], last_known: str, cause: str) -> None:
     assert cause in failed
 
 
+LIES = {
+    "status_left_out": "logs_missing",
+    "status_altered": "logs_invalid",
+    "status_added": "logs_invalid",
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_chain_that_lies_about_one_revocation_is_named_and_believed_again_when_it_does_not(
+    stand: Stand, lie: str
+) -> None:
+    """No ledger counts acts on a claim: only the block's receipts root tells that one was left out or changed."""
+    document, material = stand.push(stand.pd)
+    until(partial(stand.says, document, "valid"), "valid")
+    stand.proxy.become(lie)
+    stand.pd.post(f"/v1/materials/{material['materialId']}/revoke", ACT, wait="final")
+    until(partial(stand.names, LIES[lie]), LIES[lie])
+    assert stand.proxy.met > 0
+    assert_stale(stand.ask(document), "valid", LIES[lie])
+    stand.proxy.heal()
+    until(partial(stand.says, document, "revoked"), "revoked")
+    stand.wait_truth()
+
+
 def test_a_head_that_stands_still_makes_a_document_stale_before_the_node_calls_it_a_fault(
     stand: Stand,
 ) -> None:

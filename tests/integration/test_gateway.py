@@ -15,11 +15,14 @@ from hypothesis import strategies as st
 
 from anchor.chain.contracts import decode_event
 from anchor.chain.errors import CallReverted
-from anchor.chain.gateway import Gateway, SendOutcome
+from anchor.chain.gateway import Block, Gateway, SendOutcome
+from anchor.chain.stateproofs import header_of
 from anchor.chain.wire import Wire
 from anchor.errors import ChainAnswerMalformed, ChainUnavailable, TransactionRefused
+from anchor.headers import Engine
 from tests.integration.running_chain import COUNCIL, RunningChain, running_chain
 from tests.integration.scripted_rpc import ScriptedRpc, scripted_rpc
+from verifier.proofs.receipts import verify_receipts
 
 HASH = "0x" + "ab" * 32
 BLOCK = {
@@ -33,6 +36,14 @@ RECEIPT = {
     "transactionHash": HASH, "blockNumber": "0x1", "blockHash": HASH, "status": "0x1", "gasUsed": "0x5208",
     "contractAddress": None,
 }  # fmt: skip
+
+
+EVENT = {name: LOG[name] for name in ("address", "topics", "data")}
+BLOCK_RECEIPT = {
+    "transactionHash": HASH, "type": "0x0", "status": "0x1", "cumulativeGasUsed": "0x5208",
+    "logsBloom": "0x" + "00" * 256, "logs": [LOG, LOG],
+}  # fmt: skip
+ASKED = Block(7, b"\xab" * 32, bytes(32), 5, (), 9, {})
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +170,18 @@ def test_broken_receipt_is_malformed(script: ScriptedRpc, gateway: Gateway, wron
         gateway.receipt(b"\x01" * 32)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [pytest.param([value], id=name) for name, value in _broken(BLOCK_RECEIPT) if value.get("logs") != []]
+    + [pytest.param([{**BLOCK_RECEIPT, "logs": [value]}], id=f"log {name}") for name, value in _broken(EVENT)]
+    + [5, "0x", [None]],
+)
+def test_broken_receipts_of_a_block_are_malformed(script: ScriptedRpc, gateway: Gateway, wrong: Any) -> None:
+    script.result(wrong)
+    with pytest.raises(ChainAnswerMalformed):
+        gateway.ask_receipts([ASKED]).result()
+
+
 def _answer_some(request: Any) -> bytes:
     return json.dumps([{"id": item["id"], "result": None} for item in request[1:]]).encode()
 
@@ -196,13 +219,47 @@ def test_no_answer_raises_anything_else(script: ScriptedRpc, value: Any) -> None
         gateway.chain_id, gateway.head, lambda: gateway.logs([], first=0, last=1), lambda: gateway.call(b"", b""),
         lambda: gateway.receipts([bytes(32)]), lambda: gateway.proof(b"", []), lambda: gateway.send_raw(b""),
         lambda: gateway.nonce(bytes(20)), lambda: gateway.code(bytes(20)),
+        lambda: gateway.ask_receipts([ASKED]).result(),
     ]  # fmt: skip
     for call in calls:
         try:
             call()
-        except ChainAnswerMalformed as error:
+        except ChainUnavailable as error:  # Of which a malformed answer is one.
             assert error.hint
     gateway.close()
+
+
+def test_receipts_of_a_block_take_their_place_from_where_they_stand(
+    script: ScriptedRpc, gateway: Gateway
+) -> None:
+    script.result([BLOCK_RECEIPT, BLOCK_RECEIPT])
+    ((first, second),) = gateway.ask_receipts([ASKED]).result()
+    logs = [*first.logs, *second.logs]
+    assert [log.log_index for log in logs] == [0, 1, 2, 3]
+    assert {(log.block_number, log.block_hash) for log in logs} == {(7, ASKED.hash)}
+    assert (first.kind, first.status, first.cumulative_gas, len(first.bloom)) == (0, 1, 21_000, 256)
+    assert gateway.ask_receipts([]).result() == []
+    script.result(None)
+    with pytest.raises(ChainUnavailable):
+        gateway.ask_receipts([ASKED]).result()
+
+
+def test_question_that_was_lost_under_way_is_asked_again(script: ScriptedRpc, gateway: Gateway) -> None:
+    receipts = json.dumps([{"id": 0, "result": [BLOCK_RECEIPT]}]).encode()
+    script.answer = lambda request: None if len(script.requests) < 3 else receipts
+    assert len(gateway.ask_receipts([ASKED]).result()[0]) == 1
+    assert len(script.requests) == 3
+    gateway.ask_receipts([ASKED]).drop()
+    assert len(gateway.ask_receipts([ASKED]).result()[0]) == 1
+
+
+def test_question_that_cannot_be_sent_is_unavailable_when_the_answer_is_wanted() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    asked = Gateway(url, timeout_s=0.5).ask_receipts([ASKED])
+    with pytest.raises(ChainUnavailable):
+        asked.result()
 
 
 # Failures
@@ -363,6 +420,11 @@ def test_real_chain_answers_each_call(chain: RunningChain) -> None:
         and gateway.logs([ledger], first=0, last=0) == []
     )
     assert decode_event("Ledger", log) == ("AuthorityUpdated", {"authority": chain.deployment.authority})
+    block = gateway.block(log.block_hash)
+    assert block is not None
+    (receipts,) = gateway.ask_receipts([block]).result()
+    verify_receipts(receipts, header_of(block, Engine.EMBEDDED).receipts_root)
+    assert log in [one for receipt in receipts for one in receipt.logs]
     mined = gateway.nonce(COUNCIL.address)
     assert (
         mined

@@ -6,18 +6,23 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import date
+from functools import reduce
+from operator import or_
 from types import MappingProxyType
 from typing import Any
 
+import rlp
 from eth_abi.abi import encode
 from eth_utils import keccak
+from trie import HexaryTrie
 
 from anchor.chain.deploy import Deployment
 from anchor.chain.finality import FinalPoint
-from anchor.chain.gateway import Block, Log
+from anchor.chain.gateway import Block, BlockReceipt, Log
 from anchor.commitments import Commitment
 from anchor.entries import BatchEntry, SlotStatus, StatusFlag, document_name, encode_status
 from anchor.errors import ChainUnavailable
+from anchor.headers import Header, encode_header
 from anchor.keyvalue import KeyValue
 from anchor.merkle import leaf_hash, root
 from anchor.records import Flag, MaterialRecord, Stream, encode_record
@@ -28,6 +33,7 @@ from verifier import events
 from verifier.catalog import KIND_NUMBERS, entry_key, render_entry
 from verifier.index import ChainIndex
 from verifier.keyring import KeyRing
+from verifier.proofs.receipts import bloom_mask
 from verifier.subjects import Subject
 
 T0 = 1_790_000_000  # 2026-09-21, a Monday.
@@ -182,6 +188,7 @@ class Chain:
 
     blocks: list[events.IndexedBlock] = field(default_factory=list)
     salt: str = ""
+    headers: dict[bytes, Header] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.add()
@@ -199,8 +206,9 @@ class Chain:
         number = len(self.blocks)
         parent = self.blocks[-1].hash if self.blocks else bytes(32)
         time = self.blocks[-1].time + seconds if self.blocks else T0
-        content = repr((number, parent, time, self.salt, found)).encode()
-        block = events.IndexedBlock(number, hashlib.sha256(content).digest(), parent, time, found)
+        header = header_over(number, parent, time, found, extra=self.salt.encode())
+        block = events.IndexedBlock(number, keccak(header.raw), parent, time, found)
+        self.headers[block.hash] = header
         self.blocks.append(block)
         return block
 
@@ -322,6 +330,43 @@ def _type(part: dict[str, Any]) -> str:
     return f"({','.join(_type(inner) for inner in part['components'])})"
 
 
+def receipts_of(block: events.IndexedBlock) -> list[BlockReceipt]:
+    """The receipts of a block whose transactions made one event each."""
+    found = []
+    for number, event in enumerate(block.events):
+        log = to_log(event, block, number)
+        bloom = reduce(or_, map(bloom_mask, (log.address, *log.topics))).to_bytes(256, "big")
+        found.append(BlockReceipt(log.transaction_hash, 0, 1, 21_000 * (number + 1), bloom, (log,)))
+    return found
+
+
+def header_over(
+    number: int, parent: bytes, time: int, found: Sequence[events.Event], *, extra: bytes
+) -> Header:
+    """The header of a block that holds these events. Receipts by the libraries `rlp` and `trie`, not by ours."""
+    receipts = receipts_of(events.IndexedBlock(number, bytes(32), parent, time, tuple(found)))
+    tree = HexaryTrie({})
+    for index, one in enumerate(receipts):
+        logs = [[log.address, list(log.topics), log.body] for log in one.logs]
+        tree[rlp.encode(index)] = rlp.encode([one.status, one.cumulative_gas, one.bloom, logs])
+    bloom = reduce(or_, (int.from_bytes(one.bloom, "big") for one in receipts), 0)
+    numbers = (2, number, 60_000_000, 21_000 * len(receipts), time)
+    fields = [parent, bytes(32), bytes(20), bytes(32), bytes(32), tree.root_hash, bloom.to_bytes(256, "big")]
+    fields += [one.to_bytes((one.bit_length() + 7) // 8, "big") for one in numbers]
+    return encode_header([*fields, extra, bytes(32), bytes(8)])
+
+
+@dataclass
+class ScriptedReceipts:
+    """Receipts under way, as `Gateway.ask_receipts` returns them."""
+
+    result: Callable[[], list[list[BlockReceipt]]]
+    dropped: bool = False
+
+    def drop(self) -> None:
+        self.dropped = True
+
+
 @dataclass
 class ScriptedGateway:
     """Answers from a `Chain` as a client would; `spoil` may change what it answers, call by call."""
@@ -343,37 +388,42 @@ class ScriptedGateway:
     def blocks(self, numbers: Sequence[int]) -> list[Block | None]:
         return self._answer("blocks", [self._block(number) for number in numbers])
 
-    def logs(self, addresses: Sequence[bytes], *, first: int, last: int) -> list[Log]:
-        blocks = [block for block in self.chain.blocks if first <= block.number <= last]
-        return self._answer("logs", [log for block in blocks for log in self._logs(block, addresses)])
-
-    def logs_of_block(self, addresses: Sequence[bytes], block_hash: bytes) -> list[Log]:
-        found = [block for block in self.chain.blocks if block.hash == block_hash]
-        if not found:
-            raise ChainUnavailable("unknown block")
-        return self._answer("logs_of_block", self._logs(found[0], addresses))
-
-    def call(self, to: bytes, calldata: bytes, *, block: bytes) -> bytes:
-        """Ledger.logSize: all that a follower calls."""
-        found = next((one.number for one in self.chain.blocks if one.hash == block), None)
-        if found is None:
-            raise ChainUnavailable("unknown block")
-        before = [event for one in self.chain.blocks[: found + 1] for event in one.events]
-        size = sum(isinstance(event, events.BatchAppended) for event in before)
-        return self._answer("call", size.to_bytes(32, "big") if size else b"")
+    def ask_receipts(self, blocks: Sequence[Block]) -> ScriptedReceipts:
+        return ScriptedReceipts(lambda: self._answer("receipts", [self._receipts(one) for one in blocks]))
 
     def _answer(self, method: str, answer: Any) -> Any:
         self.calls.append(method)
         return self.spoil(method, answer) if self.spoil else answer
 
-    def _logs(self, block: events.IndexedBlock, addresses: Sequence[bytes]) -> list[Log]:
-        logs = [to_log(event, block, number) for number, event in enumerate(block.events)]
-        return [log for log in logs if log.address in addresses]
+    def _receipts(self, block: Block) -> list[BlockReceipt]:
+        found = next((one for one in self.chain.blocks if one.hash == block.hash), None)
+        if found is None:
+            raise ChainUnavailable("unknown block")
+        return receipts_of(found)
 
     def _block(self, number: int) -> Block | None:
         if not 0 <= number < len(self.chain.blocks):
             return None
         block = self.chain.blocks[number]
+        transactions = tuple(one.transaction_hash for one in receipts_of(block))
         return Block(
-            block.number, block.hash, block.parent_hash, block.time, (), 60_000_000, MappingProxyType({})
+            block.number,
+            block.hash,
+            block.parent_hash,
+            block.time,
+            transactions,
+            60_000_000,
+            MappingProxyType(_render_header(self.chain.headers[block.hash])),
         )
+
+
+HEADER_NAMES = (
+    *("parentHash", "sha3Uncles", "miner", "stateRoot", "transactionsRoot", "receiptsRoot", "logsBloom"),
+    *("difficulty", "number", "gasLimit", "gasUsed", "timestamp", "extraData", "mixHash", "nonce"),
+)
+
+
+def _render_header(header: Header) -> dict[str, str]:
+    """The header as a client's JSON has it: numbers have a digit, strings may be empty."""
+    shown = {name: "0x" + value.hex() for name, value in zip(HEADER_NAMES, header.fields, strict=True)}
+    return shown | {name: hex(int("0" + shown[name][2:], 16)) for name in HEADER_NAMES[7:12]}
