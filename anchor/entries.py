@@ -5,6 +5,7 @@ The Solidity side is contracts/Ledger.sol; the same vectors run against both. Im
 """
 
 import hashlib
+import struct
 from dataclasses import dataclass
 from enum import IntFlag
 from typing import Final
@@ -19,6 +20,7 @@ ENTRY_BYTES: Final = 65
 STATUS_BYTES: Final = 32
 MAX_BATCH_RECORDS: Final = 512
 SUCCESSOR_BYTES: Final = 24
+_ENTRY: Final = struct.Struct(">QIBQI32sQ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +72,7 @@ def encode_entry(entry: BatchEntry) -> bytes:
         EntryMalformed: a field is out of its range.
     """
     _require_entry(entry)
-    return b"".join(
-        [
-            entry.id.to_bytes(8, "big"),
-            entry.member_id.to_bytes(4, "big"),
-            bytes([entry.stream]),
-            entry.seq.to_bytes(8, "big"),
-            entry.size.to_bytes(4, "big"),
-            entry.root,
-            entry.time.to_bytes(8, "big"),
-        ]
-    )
+    return _ENTRY.pack(entry.id, entry.member_id, entry.stream, entry.seq, entry.size, entry.root, entry.time)
 
 
 def decode_entry(encoded: bytes) -> BatchEntry:
@@ -184,7 +176,7 @@ def _require_entry(entry: BatchEntry) -> None:
         raise EntryMalformed("a batch root has 32 bytes", got=len(entry.root))
     if not (0 < entry.member_id < 1 << 32 and 1 <= entry.size <= MAX_BATCH_RECORDS):
         raise EntryMalformed("a batch entry has no member or a size outside 1 to 512", size=entry.size)
-    if not all(0 <= number < 1 << 64 for number in (entry.id, entry.seq, entry.time)):
+    if not (0 <= entry.id < 1 << 64 and 0 <= entry.seq < 1 << 64 and 0 <= entry.time < 1 << 64):
         raise EntryMalformed("a number of a batch entry does not fit 8 bytes")
 
 

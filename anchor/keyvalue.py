@@ -5,20 +5,19 @@ Imports nothing of the project: no engine may be named here.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Put:
-    """Set `key` to `value`."""
+
+class Put(msgspec.Struct, frozen=True, gc=False):
+    """Set `key` to `value`. A struct: a frozen dataclass takes ten times as long to make, and a write has thousands."""
 
     key: bytes
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(msgspec.Struct, frozen=True, gc=False):
     """Remove `key`; a key that is not there stays not there."""
 
     key: bytes

@@ -125,7 +125,8 @@ class Frontier:
         Raises:
             MerkleInvalid: the hash is not 32 bytes.
         """
-        _require_hashes([leaf])
+        if len(leaf) != HASH_BYTES:
+            raise MerkleInvalid("a hash is not 32 bytes")
         # Each trailing one bit of the old size is a full subtree that the new leaf completes.
         carry = self.size
         while carry & 1:
@@ -234,7 +235,9 @@ class GrowingTree:
 
 def _parents(level: list[bytes]) -> list[bytes]:
     # An odd last node moves up unchanged: this gives RFC 6962's split at the largest power of two.
-    parents = [node_hash(level[at], level[at + 1]) for at in range(0, len(level) - 1, 2)]
+    # `node_hash` without its call: a rebuild makes one parent for each record of the chain.
+    sha256 = hashlib.sha256
+    parents = [sha256(b"\x01" + level[at] + level[at + 1]).digest() for at in range(0, len(level) - 1, 2)]
     return parents + level[-1:] if len(level) & 1 else parents
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeAlias
 from anchor.entries import BatchEntry, batch_hash, decode_status
 from anchor.errors import EntryMalformed, MerkleInvalid, StatusMalformed
 from anchor.keyvalue import Delete, KeyValue, Put
-from anchor.merkle import Frontier, leaf_hash, root
+from anchor.merkle import Frontier, root
 from anchor.records import RECORD_BYTES, Stream
 from anchor.tags import ZERO_TAG
 from verifier import events, rows
@@ -426,8 +426,8 @@ def split_records(records: bytes) -> list[bytes]:
 
 def leaf_hashes(member_id: int, records: Iterable[bytes]) -> list[bytes]:
     """Return the leaf hashes of a batch: SHA-256(0x00 ‖ memberId 4 ‖ record 96)."""
-    member = member_id.to_bytes(4, "big")
-    return [leaf_hash(member + record) for record in records]
+    sha256, prefix = hashlib.sha256, b"\x00" + member_id.to_bytes(4, "big")
+    return [sha256(prefix + record).digest() for record in records]
 
 
 def is_well_formed(body: bytes) -> bool:

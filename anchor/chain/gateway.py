@@ -358,12 +358,22 @@ def _bytes(value: object, length: int | None = None) -> bytes:
     return decoded
 
 
+def _word(value: str) -> bytes:
+    """Decode 32 bytes, of which a history has millions. Raises as `_bytes`."""
+    if len(value) == 66 and value[:2] == "0x":
+        try:
+            return bytes.fromhex(value[2:])
+        except ValueError:
+            pass
+    return _bytes(value, 32)
+
+
 def _decode_block(answer: Any) -> Block | None:
     if answer is None:
         return None
     try:
         header = {name: value for name, value in answer.items() if isinstance(value, str)}
-        hashes = tuple([_bytes(item, 32) for item in answer["transactions"]])
+        hashes = tuple([_word(item) for item in answer["transactions"]])
         return Block(
             _quantity(answer["number"]),
             _bytes(answer["hash"], 32),
@@ -410,14 +420,15 @@ def _decode_block_receipts(answer: Any, block: Block) -> list[BlockReceipt]:
 
 def _decode_block_receipt(answer: Any, block: Block, first_index: int) -> BlockReceipt:
     """Decode a receipt; block and place of its events come from where it stands, not from what they say."""
-    transaction_hash = _bytes(answer["transactionHash"], 32)
+    transaction_hash = _word(answer["transactionHash"])
+    number, name = block.number, block.hash
     logs = [
         Log(
             _bytes(item["address"], 20),
-            tuple([_bytes(topic, 32) for topic in item["topics"]]),
+            tuple([_word(topic) for topic in item["topics"]]),
             _bytes(item["data"]),
-            block.number,
-            block.hash,
+            number,
+            name,
             transaction_hash,
             index,
         )
