@@ -19,11 +19,13 @@ from anchor.commitments import Commitment
 from anchor.records import RECORD_BYTES, Flag, MaterialRecord, Stream, encode_record
 from anchor.signer import Signer
 from anchor.tags import ZERO_TAG, DomainKeys, derive_domain_keys
+from cli.consortium.geth import find_geth
+from cli.consortium.network import open_signers
 from node.chainserver import start_chain_process
 
 FULL_BATCH = 512
 WINDOW = 64
-DEADLINE_S = 300.0
+DEADLINE_S = 900.0
 STATE_S = 5.0
 _POLL_S = 0.002
 _HPKE_BYTES = 1216
@@ -42,15 +44,16 @@ class RawSender:
     signer: Signer
     member_id: int
     sequence: int = 0
+    window: int = WINDOW
 
     def append(self, records: Sequence[bytes], *, batch: int = FULL_BATCH) -> float:
-        """Append in batches, `WINDOW` in flight; return the seconds until the last one is mined."""
+        """Append in batches, `window` in flight; return the seconds until the last one is mined."""
         started = time.perf_counter()
         nonce = first = self.gateway.nonce(self.signer.address)
         mined = first
         source = iter(records)
         while part := list(islice(source, batch)):
-            while nonce - mined >= WINDOW:
+            while nonce - mined >= self.window:
                 mined = self._wait(mined + 1, started)
             self._send(part, nonce)
             nonce += 1
@@ -96,12 +99,13 @@ class RawSender:
 
 @dataclass(frozen=True, slots=True)
 class BareChain:
-    """An embedded chain with the contracts and nobody on it."""
+    """A chain with the contracts and nobody on it."""
 
     gateway: Gateway
     deployment: Deployment
     council: CouncilActs
     rpc: str
+    engine: str = "embedded"
 
     def admit(self, member_id: int) -> RawSender:
         """Admit a member with an account of its own."""
@@ -131,16 +135,39 @@ def admit_sender(gateway: Gateway, deployment: Deployment, council: CouncilActs,
 
 @contextmanager
 def bare_chain(folder: Path) -> Iterator[BareChain]:
-    """Start a chain in `folder`, deploy, and stop it at the end."""
+    """Start an embedded chain in `folder`, deploy, and stop it at the end."""
     process = start_chain_process(folder, create=True)
-    gateway = Gateway(process.rpc, timeout_s=60.0)
+    try:
+        with _deployed(process.rpc, "embedded") as chain:
+            yield chain
+    finally:
+        process.stop()
+
+
+@contextmanager
+def clique_chain(folder: Path) -> Iterator[BareChain]:
+    """Start one go-ethereum signer in `folder`, deploy, and stop it at the end.
+
+    Raises:
+        EngineMissing: there is no geth 1.13.
+    """
+    program = find_geth()
+    with (
+        open_signers(folder, signers=1, program=program) as group,
+        _deployed(group.signers[0].made.rpc, "clique") as chain,
+    ):
+        yield chain
+
+
+@contextmanager
+def _deployed(rpc: str, engine: str) -> Iterator[BareChain]:
+    gateway = Gateway(rpc, timeout_s=60.0)
     try:
         council = Signer.generate()
         deployment = deploy(gateway, council)
-        yield BareChain(gateway, deployment, CouncilActs(gateway, council, deployment), process.rpc)
+        yield BareChain(gateway, deployment, CouncilActs(gateway, council, deployment), rpc, engine)
     finally:
         gateway.close()
-        process.stop()
 
 
 def bench_keys() -> DomainKeys:

@@ -8,7 +8,9 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import TypeVar
 
+T = TypeVar("T")
 PACKAGES = (
     "fastapi",
     "uvicorn",
@@ -76,9 +78,7 @@ def compare(
     return Figure(stage, n, product, peer, unit, floor, ratio, goal, at_least)
 
 
-def alternate(
-    rounds: int, product: Callable[[int], float], peer: Callable[[int], float]
-) -> list[tuple[float, float]]:
+def alternate(rounds: int, product: Callable[[int], T], peer: Callable[[int], T]) -> list[tuple[T, T]]:
     """Measure both in turn, `rounds` times; each call gets the number of its round."""
     pairs = []
     for number in range(rounds):
