@@ -13,7 +13,9 @@ import hashlib
 import os
 import re
 import threading
+import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -69,6 +71,7 @@ _RESERVED: Final = b"\x00deltaseal/"
 _IDENTITY_KEY: Final = _RESERVED + b"identity"
 _CHAIN_PREFIX: Final = _RESERVED + b"chain/"
 _PAGE_ROWS: Final = 256
+_GATE_POLL_S: Final = 0.001
 _PAGE_BYTES: Final = 256 << 10
 _MANIFEST: Final = re.compile(r"MANIFEST-\d+")
 _TABLE_NUMBER: Final = re.compile(rb"^ (\d+):", re.MULTILINE)
@@ -98,35 +101,36 @@ class _Batch:
 
 
 class _Gate:
-    """Counts who is inside, and closes once all are out."""
+    """Counts who is inside, and closes once all are out.
+
+    Passed for every row that is read, so it takes no lock: appending to and popping from a deque are single
+    steps for all threads. Whoever enters is counted before it looks whether the gate is closed, and whoever
+    closes says so before it counts.
+    """
 
     def __init__(self) -> None:
-        # Taken twice for every row that is read: a bare lock is entered without a call into Python.
-        self._lock = threading.Lock()
-        self._empty = threading.Condition(self._lock)
-        self._inside = 0
-        self._closed = False
+        self.inside: deque[None] = deque()
+        self.closed = False
+        self._closing = threading.Lock()
 
     def __enter__(self) -> None:
-        with self._lock:
-            if self._closed:
-                raise _closed()
-            self._inside += 1
+        self.inside.append(None)
+        if self.closed:
+            self.inside.pop()
+            raise _closed()
 
     def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if self._closed and not self._inside:
-                self._empty.notify_all()
+        self.inside.pop()
 
     def close(self) -> bool:
         """Let nobody in any more and wait for the last to leave; False if it was closed before."""
-        with self._lock:
-            if self._closed:
+        with self._closing:
+            if self.closed:
                 return False
-            self._closed = True
-            self._empty.wait_for(lambda: not self._inside)
-            return True
+            self.closed = True
+        while self.inside:
+            time.sleep(_GATE_POLL_S)
+        return True
 
 
 class _Cursor:
@@ -292,13 +296,17 @@ class LevelStore:
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of `key`, or None. Raises StoreDamaged, StoreClosed."""
-        chunk = key.startswith(BLOB_PREFIX)
-        with self._gate:
-            try:
-                # A chunk is read once; it would only push rows out of the cache.
-                stored: bytes | None = self._db.get(key, verify_checksums=True, fill_cache=not chunk)
-            except plyvel.Error as error:
-                raise _adapt(error) from None
+        chunk, gate = key.startswith(BLOB_PREFIX), self._gate
+        gate.inside.append(None)  # As `with gate`, without two more calls for each row.
+        try:
+            if gate.closed:
+                raise _closed()
+            # A chunk is read once; it would only push rows out of the cache.
+            stored: bytes | None = self._db.get(key, verify_checksums=True, fill_cache=not chunk)
+        except plyvel.Error as error:
+            raise _adapt(error) from None
+        finally:
+            gate.inside.pop()
         if stored is None or chunk or self._seal is None:
             return stored
         return self._seal.open(key, stored)

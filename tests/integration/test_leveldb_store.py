@@ -306,7 +306,7 @@ def test_closing_waits_for_a_read_under_way(tmp_path: Path) -> None:
         slow.entered.wait(timeout=30)
         closer = threading.Thread(target=store.close)
         closer.start()
-        while not store._gate._closed:
+        while not store._gate.closed:
             pass
         slow.go_on.set()
         for thread in (reader, closer):
