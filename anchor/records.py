@@ -10,6 +10,7 @@ reserved bit is refused, so that a later format can give it a meaning. Imports
 from dataclasses import dataclass
 from datetime import date
 from enum import IntEnum, IntFlag
+from struct import Struct
 from typing import Final, NewType, TypeAlias
 
 import msgspec
@@ -25,6 +26,8 @@ RECORD_BYTES: Final = 96
 _EPOCH_DAY: Final = date(1970, 1, 1)
 _EPOCH_ORDINAL: Final = _EPOCH_DAY.toordinal()
 _LAST_DAY: Final = (date.max - _EPOCH_DAY).days
+_FRAME: Final = Struct(">32sHHB")
+_MATERIAL: Final = Struct(">16s16s16sIIBB")
 _REUSE_RESERVED: Final = bytes(6)
 _AUDIT_RESERVED: Final = bytes(42)
 
@@ -165,17 +168,20 @@ def decode_material(record: bytes, body: bytes) -> MaterialRecord:
     Raises:
         RecordMalformed: reserved bits set, a date out of range, unknown flags.
     """
-    flags, reserved = body[56], body[57]
+    subject, content, document, issued, expires, flags, reserved = _MATERIAL.unpack(body)
     if reserved or flags & ~_KNOWN_FLAGS:
         raise RecordMalformed("a record has reserved bits set", format=int(Stream.MATERIAL))
+    commitment, domain, epoch, line = _FRAME.unpack_from(record)
     return MaterialRecord(
-        Commitment(record[:32]),
-        int.from_bytes(record[32:34], "big"),
-        int.from_bytes(record[34:36], "big"),
-        record[36],
-        *_split_tags(body),
-        _decode_day(body[48:52]),
-        _decode_day(body[52:56]),
+        commitment,
+        domain,
+        epoch,
+        line,
+        subject,
+        content,
+        document,
+        _date_of(issued),
+        _date_of(expires),
         _FLAGS[flags],
     )
 
@@ -254,7 +260,10 @@ def _encode_day(day: date | None) -> bytes:
 
 
 def _decode_day(encoded: bytes) -> date | None:
-    days = int.from_bytes(encoded, "big")
+    return _date_of(int.from_bytes(encoded, "big"))
+
+
+def _date_of(days: int) -> date | None:
     if days > _LAST_DAY:
         raise RecordMalformed("a date is after the year 9999", days=days)
     return date.fromordinal(_EPOCH_ORDINAL + days) if days else None

@@ -117,7 +117,7 @@ class ClaimReader:
         if claim is None or claim[4:] != at or unmasker is None or record[37] != Stream.MATERIAL:
             return None
         try:
-            decoded = decode_material(record, unmasker.unmask((record,))[0])
+            decoded = decode_material(record, unmasker.unmask_one(record))
         except RecordMalformed:
             return None
         member_id, block = int.from_bytes(claim[:4], "big"), place.block_number

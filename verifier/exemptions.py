@@ -9,9 +9,10 @@ known makes a route `unavailable`, never a refusal. Must not import chain or HTT
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
+
+import msgspec
 
 from anchor.records import Flag
 from verifier.catalog import CatalogView, Names, Requirement
@@ -19,16 +20,14 @@ from verifier.index import ChainIndex, Claim
 from verifier.keyring import KeyRing
 from verifier.subjects import Subject
 from verifier.verdicts import (
+    Moment,
     Outcome,
     Question,
     Reason,
     SubjectMatch,
     Verdict,
     VerdictKind,
-    check_freshness,
-    china_date,
     freshness_bound,
-    judge_claims,
 )
 
 
@@ -41,8 +40,7 @@ class PlanOutcome(StrEnum):
     UNAVAILABLE = "unavailable"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequirementPlan:
+class RequirementPlan(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The plan for one requirement. `type_code` and `claim` name what exempts; else the first type, None."""
 
     req_id: str
@@ -55,8 +53,7 @@ class RequirementPlan:
     reasons: tuple[Reason, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Trial:
+class _Trial(msgspec.Struct, frozen=True, gc=False):
     """How one route went."""
 
     route: str
@@ -81,8 +78,20 @@ def plan_requirement(
     Without one the plan is `unavailable` if a route could not be tried, else paper if the matter takes it,
     else the first route that is not configured.
     """
-    evidence = _Evidence(requirement, subject, index, catalog, keys, faults, now)
-    trials: list[_Trial] = []
+    moment = Moment(index=index, catalog=catalog, keys=keys, faults=faults, now=now)
+    return plan_all((requirement,), subject, moment=moment)[0]
+
+
+def plan_all(
+    requirements: Sequence[Requirement], subject: Subject, *, moment: Moment
+) -> list[RequirementPlan]:
+    """Plan each requirement as `plan_requirement` does, all at one moment and from one reading of the index."""
+    holdings = _Holdings(requirements, subject, moment)
+    return [_plan(_Evidence(requirement, holdings)) for requirement in requirements]
+
+
+def _plan(evidence: _Evidence) -> RequirementPlan:
+    requirement, trials = evidence.requirement, list[_Trial]()
     for route in requirement.exemption_routes:
         trials.append(_try_route(route, evidence))
         if trials[-1].outcome is PlanOutcome.EXEMPT:
@@ -136,31 +145,47 @@ def _try_claims(route: str, evidence: _Evidence) -> _Trial:
     return _Trial(route, PlanOutcome.BRING_PAPER, (Reason(route, Outcome.FAIL, detail),))
 
 
-@dataclass(slots=True)
-class _Evidence:
-    """What is held for one requirement; read once for all routes."""
+class _Holdings:
+    """What is held of a subject, for all requirements of one plan; read in one go when a route first asks."""
 
-    requirement: Requirement
-    subject: Subject
-    index: ChainIndex
-    catalog: CatalogView
-    keys: KeyRing
-    faults: tuple[str, ...]
-    now: datetime
-    _verdicts: list[tuple[str, Verdict]] | None = None
+    __slots__ = ("_codes", "_found", "_subject", "moment")
+
+    def __init__(self, requirements: Sequence[Requirement], subject: Subject, moment: Moment) -> None:
+        self.moment = moment
+        self._subject = subject
+        self._codes = dict.fromkeys(code for one in requirements for code in one.any_of)
+        self._found: dict[str, list[Verdict]] | None = None
+
+    def of_type(self, code: str) -> Sequence[Verdict]:
+        """Return the verdict on every claim of a type, the most fitting first."""
+        if self._found is None:
+            kinds = [(code, self.moment.catalog.material_type(code)) for code in self._codes]
+            shared = [code for code, kind in kinds if kind is not None and kind.share_type != "3"]
+            questions = [Question(None, code, self._subject) for code in shared]
+            self._found = dict(zip(shared, self.moment.judge_claims(questions), strict=True))
+        return self._found.get(code, ())
+
+
+class _Evidence:
+    """What is held for one requirement."""
+
+    __slots__ = ("_bounds", "_holdings", "_moment", "requirement")
+
+    def __init__(self, requirement: Requirement, holdings: _Holdings) -> None:
+        self.requirement = requirement
+        self._holdings, self._moment = holdings, holdings.moment
+        types = map(self._moment.catalog.material_type, requirement.any_of)
+        self._bounds = [freshness_bound(one) for one in types]
 
     def stale(self, *, strict: bool = False) -> tuple[Reason, ...]:
         """Return why the state cannot be known for all of the types, or (strict) for one of them."""
-        final = self.index.final_point()
-        bounds = [freshness_bound(self.catalog.material_type(code)) for code in self.requirement.any_of]
-        bound = min(bounds) if strict else max(bounds)
-        return check_freshness(final, faults=self.faults, now=self.now, bound_seconds=bound)
+        return self._moment.stale(min(self._bounds) if strict else max(self._bounds))
 
-    def verdicts(self) -> Sequence[tuple[str, Verdict]]:
-        """Return (type code, verdict) of every claim that could meet the requirement."""
-        if self._verdicts is None:
-            self._verdicts = list(self._judge_all())
-        return self._verdicts
+    def verdicts(self) -> Iterator[tuple[str, Verdict]]:
+        """Yield (type code, verdict) of every claim that could meet the requirement."""
+        for code in self.requirement.any_of:
+            for verdict in self._holdings.of_type(code):
+                yield code, verdict
 
     def why_not(self, type_code: str, verdict: Verdict, *, route: str) -> str:
         """Return why a claim does not exempt by a route, or nothing if it does."""
@@ -170,26 +195,10 @@ class _Evidence:
             return "not_found"
         if any(record.flags & Flag.ASSERTED for record in verdict.claim.records):
             return "asserted_bring_file"
-        if route == "certificate" and verdict.claim.member_id not in self.catalog.hosts_of_issuers(type_code):
+        hosts = self._moment.catalog.hosts_of_issuers
+        if route == "certificate" and verdict.claim.member_id not in hosts(type_code):
             return "not_by_issuer"
-        return check_age(
-            verdict.claim, self.requirement, today=china_date(self.now, self.index.final_point())
-        )
-
-    def _judge_all(self) -> Iterator[tuple[str, Verdict]]:
-        for code in self.requirement.any_of:
-            kind = self.catalog.material_type(code)
-            if kind is None or kind.share_type == "3":
-                continue
-            found = judge_claims(
-                Question(None, code, self.subject),
-                index=self.index,
-                catalog=self.catalog,
-                keys=self.keys,
-                faults=self.faults,
-                now=self.now,
-            )
-            yield from ((code, verdict) for verdict in found)
+        return check_age(verdict.claim, self.requirement, today=self._moment.today)
 
 
 def check_age(claim: Claim, requirement: Requirement, *, today: date) -> str:

@@ -70,7 +70,7 @@ class SubjectMatch(StrEnum):
 # Structs, not dataclasses: a verdict makes several, and a frozen dataclass costs forty times as much.
 
 
-class Reason(msgspec.Struct, frozen=True, gc=False):
+class Reason(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
     """One check, what it found, and a plain sentence or figure without personal data."""
 
     code: str
@@ -163,7 +163,7 @@ def judge(
 
     Among several claims of the same content the one about the subject comes first, then a usable one.
     """
-    return Moment(index=index, catalog=catalog, keys=keys, faults=faults, now=now).judge_all((question,))[0]
+    return Moment(index=index, catalog=catalog, keys=keys, faults=faults, now=now).judge(question)
 
 
 def judge_claims(
@@ -202,6 +202,13 @@ class Moment:
         self.today = china_date(now, self.final)
         self._faults, self._now = faults, now
         self._stale: dict[int, tuple[Reason, ...]] = {}
+
+    def judge(self, question: Question) -> Verdict:
+        """Judge the document that `question` names."""
+        if question.commitment is None and question.sha256 is not None:
+            tags = [one.content_tag(question.sha256) for one in self.keys.all()]
+            return _Case(self, question, self.index.claims_by_content(tags)).verdict()
+        return self.judge_all((question,))[0]
 
     def judge_all(self, questions: Sequence[Question]) -> list[Verdict]:
         """Judge the document that each question names, as `judge` does for one."""
@@ -292,8 +299,6 @@ class _Assessment(msgspec.Struct, frozen=True, gc=False):
     claim: Claim | None
 
     def counted_among(self, count: int) -> _Assessment:
-        if count == 1:
-            return self
         several = Reason(
             "claims", Outcome.WARN, f"{count} claims name this document; the most fitting one counts"
         )
@@ -349,11 +354,12 @@ class _Case:
 
     def verdict(self) -> Verdict:
         """Judge the document: the most fitting claim counts."""
-        found = [self._assess(claim) for claim in self._claims]
-        if not found:
+        if not self._claims:
             return self._verdict(_nothing_found(self._moment.index))
-        best = found[0] if len(found) == 1 else min(found, key=_preference)
-        return self._verdict(best.counted_among(len(found)))
+        if len(self._claims) == 1:
+            return self._verdict(self._assess(self._claims[0]))
+        found = [self._assess(claim) for claim in self._claims]
+        return self._verdict(min(found, key=_preference).counted_among(len(found)))
 
     def verdicts(self) -> list[Verdict]:
         """Judge each claim, the most fitting first."""

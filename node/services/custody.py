@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -35,6 +35,20 @@ def erased_commitment(node: Node, commitment: bytes) -> bool:
     """Tell whether this node has erased the material version with this commitment."""
     found = rows.COMMITMENT.get(node.store, commitment.hex())
     return found is not None and rows.ERASURE.get(node.store, found.material_id) is not None
+
+
+def local_statuses(node: Node, commitments: Sequence[bytes]) -> dict[bytes, str]:
+    """Return the status of each version that this node holds or has erased, by its commitment."""
+    found = rows.COMMITMENT.get_many(node.store, [one.hex() for one in commitments])
+    named = zip(commitments, found, strict=True)
+    return {commitment: _local_status(node, row) for commitment, row in named if row is not None}
+
+
+def _local_status(node: Node, row: rows.CommitmentRow) -> str:
+    version = rows.VERSION.get(node.store, row.material_id, row.version)
+    if version is not None:
+        return version.status
+    return "erased" if rows.ERASURE.get(node.store, row.material_id) is not None else ""
 
 
 def unlock(node: Node, version: rows.VersionRow) -> Held:

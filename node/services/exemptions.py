@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from node.context import Node
 from node.errors import MatterUnknown
 from node.services.requests import ExemptionRequest
-from node.services.verifying import subject_of
+from node.services.verifying import moment_of, subject_of
 from verifier.catalog import Matter
-from verifier.decisions import RequirementPlan, plan_requirement
+from verifier.exemptions import RequirementPlan, plan_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +49,4 @@ def plan(node: Node, request: ExemptionRequest) -> ExemptionPlan:
     """
     matter = matter_of(node, request.matter_code)
     subject = subject_of(node, request.subject)
-    return ExemptionPlan(
-        matter,
-        tuple(
-            plan_requirement(
-                requirement,
-                subject,
-                index=node.index,
-                catalog=node.catalog,
-                keys=node.keyring,
-                faults=node.faults(),
-                now=node.now(),
-            )
-            for requirement in matter.requirements
-        ),
-    )
+    return ExemptionPlan(matter, tuple(plan_all(matter.requirements, subject, moment=moment_of(node))))

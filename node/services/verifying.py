@@ -5,16 +5,17 @@ Spec page: docs/reference/verdict.md.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from msgspec import structs
 
 from node.context import Node
 from node.errors import MaterialInvalid
-from node.services.custody import erased_commitment, version_by_commitment
+from node.services.custody import local_statuses
 from node.services.requests import SubjectQuery, VerifyRequest
 from verifier.subjects import Subject, parse_subject
-from verifier.verdicts import Outcome, Question, Reason, Verdict, VerdictKind, judge
+from verifier.verdicts import Moment, Outcome, Question, Reason, Verdict, VerdictKind
 
 # An act of this node counts here from its own batch on, before any block holds it.
 _LOCAL_STATUS = {
@@ -30,49 +31,63 @@ def subject_of(node: Node, query: SubjectQuery) -> Subject:
     return parse_subject(query.id_type, query.id, today=node.now().date())
 
 
+def moment_of(node: Node) -> Moment:
+    """Read once what all verdicts of one request are judged by."""
+    return Moment(
+        index=node.index, catalog=node.catalog, keys=node.keyring, faults=node.faults(), now=node.now()
+    )
+
+
 def verify(node: Node, request: VerifyRequest) -> Verdict:
-    """Judge the document with this digest.
+    """Judge the document with this digest; raises as `verify_all`."""
+    return with_local_acts(node, moment_of(node).judge(_question_of(node, request)))
+
+
+def verify_all(node: Node, requests: Sequence[VerifyRequest]) -> list[Verdict]:
+    """Judge the documents with these digests, all at one moment.
 
     Raises:
-        MaterialInvalid: no digest. SubjectInvalid: the subject's id is wrong.
+        MaterialInvalid: a request without digest. SubjectInvalid: a subject's id is wrong.
     """
+    questions = [_question_of(node, request) for request in requests]
+    return _with_all_local_acts(node, moment_of(node).judge_all(questions))
+
+
+def _question_of(node: Node, request: VerifyRequest) -> Question:
     if request.sha256 is None:
         raise MaterialInvalid(
             "say which document: sha256, file or receipt", pointer="/sha256", reason="required"
         )
-    question = Question(
-        sha256=bytes.fromhex(request.sha256),
-        type_code=request.type_code,
-        subject=subject_of(node, request.subject) if request.subject else None,
-    )
-    verdict = judge(
-        question,
-        index=node.index,
-        catalog=node.catalog,
-        keys=node.keyring,
-        faults=node.faults(),
-        now=node.now(),
-    )
-    return with_local_acts(node, verdict)
+    subject = subject_of(node, request.subject) if request.subject else None
+    return Question(bytes.fromhex(request.sha256), request.type_code, subject)
 
 
 def with_local_acts(node: Node, verdict: Verdict) -> Verdict:
     """Let this node's own acts count before the chain has them; it never makes a verdict better."""
-    if verdict.kind not in (VerdictKind.VALID, VerdictKind.PENDING) or verdict.claim is None:
+    if not _may_worsen(verdict) or verdict.claim is None:
         return verdict
-    kind = _LOCAL_STATUS.get(_local_status(node, verdict.claim.commitment))
+    return _with_all_local_acts(node, [verdict])[0]
+
+
+def _with_all_local_acts(node: Node, verdicts: Sequence[Verdict]) -> list[Verdict]:
+    claims = [verdict.claim if _may_worsen(verdict) else None for verdict in verdicts]
+    held = local_statuses(node, [claim.commitment for claim in claims if claim is not None])
+    if not held:
+        return list(verdicts)
+    statuses = [held.get(claim.commitment, "") if claim is not None else "" for claim in claims]
+    return [_worsened(verdict, status) for verdict, status in zip(verdicts, statuses, strict=True)]
+
+
+def _may_worsen(verdict: Verdict) -> bool:
+    return verdict.kind is VerdictKind.VALID or verdict.kind is VerdictKind.PENDING
+
+
+def _worsened(verdict: Verdict, status: str) -> Verdict:
+    kind = _LOCAL_STATUS.get(status)
     if kind is None:
         return verdict
     reason = Reason("custodian_act", Outcome.FAIL, "the custodian's act is on its way to the chain")
     return structs.replace(verdict, kind=kind, reasons=(*verdict.reasons, reason))
-
-
-def _local_status(node: Node, commitment: bytes) -> str:
-    """Return the status of a version that this node holds or has erased; "" for all others."""
-    row = version_by_commitment(node, commitment)
-    if row is not None:
-        return row.status
-    return "erased" if erased_commitment(node, commitment) else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -362,6 +362,12 @@ class Table(Generic[R]):
         value = kv.get(key)
         return None if value is None else self.decode(key, value)
 
+    def get_many(self, kv: KeyValue, ids: Sequence[KeyPart]) -> list[R | None]:
+        """Return the row with each of `ids`, for a table of one id. Raises RowMalformed."""
+        keys = [self.key(one) for one in ids]
+        found = zip(keys, kv.get_many(keys), strict=True)
+        return [None if value is None else self.decode(key, value) for key, value in found]
+
     def scan(
         self,
         kv: KeyValue,
