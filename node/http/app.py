@@ -7,7 +7,8 @@ the store's engine. Spec page: docs/reference/http-conventions.md.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -15,7 +16,6 @@ from typing import Any, TypeVar
 import msgspec
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
@@ -25,9 +25,10 @@ from structlog.typing import FilteringBoundLogger
 from node.http.auth import ApiKeys, Authenticator
 from node.http.cursors import cursor_scope, decode_cursor, encode_cursor
 from node.http.errors import RequestMediaUnsupported
+from node.http.hotpath import HotPath, find_hot
 from node.http.idempotency import IdempotencyGate
 from node.http.limits import AdmissionMiddleware, EnvelopeMiddleware, HttpLimits, read_body
-from node.http.logs import make_logger
+from node.http.logs import RequestLog, make_logger
 from node.http.metrics import Metrics
 from node.http.problems import PROBLEM_MEDIA_TYPE, install_handlers
 from node.http.ratelimits import TokenBuckets
@@ -73,6 +74,7 @@ class FrameParts:
     limits: HttpLimits = field(default_factory=HttpLimits)
     version: str = "0"
     logger: FilteringBoundLogger = field(default_factory=make_logger)
+    request_log: RequestLog = field(default_factory=lambda: RequestLog(sys.stderr.buffer))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ class Frame:
     limits: HttpLimits
     metrics: Metrics
     logger: FilteringBoundLogger
+    request_log: RequestLog
     cursor_key: bytes
 
     def encode_cursor(self, position: bytes, route: str, **filters: str | int | None) -> str:
@@ -95,88 +98,26 @@ class Frame:
         return decode_cursor(self.cursor_key, cursor, scope=cursor_scope(route, **filters))
 
 
-@dataclass(frozen=True, slots=True)
-class HotRoute:
-    """A route that is served without the router; metrics and log find its template as `path_format`."""
-
-    path_format: str
-    guard: Callable[[Request], Awaitable[object]]
-    endpoint: Callable[[Request, Any], Awaitable[Response]]
-
-
-class HotRoutes:
-    """The innermost part of the frame: marked routes are answered here, all others by the framework.
-
-    Matching, dependencies and exit stacks cost several times what a verdict does. Errors of a hot route are
-    answered by the envelope, with the same problems.
-    """
-
-    def __init__(self, routes: Mapping[tuple[str, str], HotRoute]) -> None:
-        self.routes = routes
-        self.others: ASGIApp | None = None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request inside of the frame."""
-        route = self.routes.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
-        if route is None:
-            assert self.others is not None  # noqa: S101 - the framework's stack is built before it calls
-            await self.others(scope, receive, send)
-            return
-        scope["route"] = route
-        request = Request(scope, receive)
-        response = await route.endpoint(request, await route.guard(request))
-        await response(scope, receive, send)
-
-
-class _App(FastAPI):
-    """The app; requests of hot routes enter the frame at once."""
-
-    hot: Mapping[tuple[str, str], HotRoute]
-    frame_entry: ASGIApp
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and (scope["method"], scope["path"]) in self.hot:
-            scope["app"] = self
-            await self.frame_entry(scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
-
-
-Endpoint = TypeVar("Endpoint", bound=Callable[..., Awaitable[Response]])
-
-
-def hot(guard: Callable[[Request], Awaitable[object]]) -> Callable[[Endpoint], Endpoint]:
-    """Mark an endpoint `(request, caller)` without path parameters as hot; `guard` returns its caller."""
-
-    def mark(endpoint: Endpoint) -> Endpoint:
-        endpoint.hot_guard = guard  # type: ignore[attr-defined]
-        return endpoint
-
-    return mark
-
-
-def _find_hot(routers: Sequence[APIRouter]) -> Iterator[tuple[tuple[str, str], HotRoute]]:
-    for route in (route for router in routers for route in router.routes if isinstance(route, APIRoute)):
-        guard = getattr(route.endpoint, "hot_guard", None)
-        if guard is not None:
-            found = HotRoute(route.path_format, guard, route.endpoint)
-            yield from (((method, route.path), found) for method in route.methods or ())
-
-
 def create_app(
     parts: FrameParts, routers: Sequence[APIRouter], *, node: object = None, lifespan: Lifespan | None = None
 ) -> FastAPI:
     """Return the app that serves `routers`; routes find `node` at `request.app.state.node`."""
     frame = _make_frame(parts)
-    hot_routes = HotRoutes(dict(_find_hot(routers)))
-    admission = AdmissionMiddleware(hot_routes, limits=frame.limits)
-    envelope = EnvelopeMiddleware(admission, metrics=frame.metrics, logger=frame.logger)
+    inner: list[ASGIApp] = []
+
+    async def framework(scope: Scope, receive: Receive, send: Send) -> None:
+        await inner[0](scope, receive, send)
+
+    admission = AdmissionMiddleware(framework, limits=frame.limits)
+    envelope = EnvelopeMiddleware(
+        admission, metrics=frame.metrics, logger=frame.logger, request_log=frame.request_log
+    )
 
     def wrap(others: ASGIApp) -> ASGIApp:
-        hot_routes.others = others
+        inner[:] = [others]  # The framework builds its stack when it is first called.
         return envelope
 
-    app = _App(
+    app = FastAPI(
         title="Deltaseal",
         version=parts.version,
         docs_url=None,
@@ -187,8 +128,14 @@ def create_app(
         redirect_slashes=False,
         middleware=[Middleware(wrap)],
     )
-    app.hot, app.frame_entry = hot_routes.routes, envelope
     app.state.frame, app.state.node = frame, node
+    app.state.hot_path = HotPath(
+        find_hot(routers),
+        node=node,
+        authenticator=frame.authenticator,
+        admission=admission,
+        envelope=envelope,
+    )
     install_handlers(app)
     app.include_router(_metrics_router())
     for router in routers:
@@ -264,7 +211,15 @@ def _make_frame(parts: FrameParts) -> Frame:
         failures=TokenBuckets(rate_per_s=limits.failure_rate_per_s, burst=limits.failure_burst),
         requests=TokenBuckets(rate_per_s=limits.key_rate_per_s, burst=limits.key_burst),
     )
-    return Frame(authenticator, parts.idempotency, limits, Metrics(), parts.logger, parts.cursor_key)
+    return Frame(
+        authenticator,
+        parts.idempotency,
+        limits,
+        Metrics(),
+        parts.logger,
+        parts.request_log,
+        parts.cursor_key,
+    )
 
 
 def _metrics_router() -> APIRouter:

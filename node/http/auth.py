@@ -134,6 +134,8 @@ class Authenticator:
         self._failures = failures or TokenBuckets(rate_per_s=1.0, burst=20, timer=timer)
         self._requests = requests or TokenBuckets(rate_per_s=0.0, burst=0, timer=timer)
         self._rows: dict[str, tuple[float, ApiKeyRow]] = {}
+        # What was sent and proved right, by its digest: the secret itself is not kept.
+        self._proved: dict[bytes, tuple[float, ApiKeyRow]] = {}
         self._lock = threading.Lock()
 
     def authenticate(self, authorization: str | None, *, address: str, request_id: str) -> Caller:
@@ -149,13 +151,44 @@ class Authenticator:
             # Taken only on failure: a valid key passes, whatever others behind the same address do.
             _take(self._failures, address, "too many failed attempts from this address")
             raise
+        self._remember_proved(authorization or "", row)
         _take(self._requests, row.key_id, "this key sends more requests than its share")
         return Caller(row.agency, row.key_id, frozenset(row.scopes), request_id)
+
+    def recognise(self, authorization: bytes) -> ApiKeyRow | None:
+        """Return the row of a key that `authenticate` took within `CACHE_SECONDS` in just this spelling.
+
+        None says nothing about the key; ask `authenticate`. No share is taken: see `take_share`.
+        """
+        held = self._proved.get(hashlib.sha256(authorization).digest())
+        if held is None or self._timer() >= held[0]:
+            return None
+        row = held[1]
+        return None if row.expires_at and row.expires_at <= self._clock() else row
+
+    def take_share(self, key_id: str) -> bool:
+        """Take one request of a key's share; False takes nothing."""
+        return self._requests.take(key_id) <= 0
+
+    def give_back_share(self, key_id: str) -> None:
+        """Put a request back into a key's share, since it will be asked for again."""
+        self._requests.give_back(key_id)
 
     def forget(self, key_id: str) -> None:
         """Drop what is remembered of a key; call after writing its row, and a revocation counts at once."""
         with self._lock:
             self._rows.pop(key_id, None)
+            self._proved = {digest: held for digest, held in self._proved.items() if held[1].key_id != key_id}
+
+    def _remember_proved(self, authorization: str, row: ApiKeyRow) -> None:
+        digest = hashlib.sha256(authorization.encode("latin-1")).digest()
+        with self._lock:
+            held = self._rows.get(row.key_id)
+            if held is None or held[1] is not row:
+                return  # Forgotten since: a proof of before a revocation must not outlive it.
+            if len(self._proved) >= _CACHE_ROWS:
+                self._proved = {}
+            self._proved[digest] = held
 
     def _check(self, authorization: str | None) -> ApiKeyRow:
         if not authorization:

@@ -8,7 +8,7 @@ Spec page: docs/reference/http-conventions.md "Limits".
 
 from __future__ import annotations
 
-import re
+import asyncio
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +17,6 @@ import uvicorn
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
-from ulid import ULID
 
 from anchor.errors import DeltasealError
 from node.http.errors import (
@@ -30,11 +29,12 @@ from node.http.errors import (
     ResponseAborted,
     UploadTooLarge,
 )
-from node.http.logs import adopt_server_loggers, places_of
+from node.http.logs import RequestLog, adopt_server_loggers, places_of
 from node.http.metrics import Metrics
 from node.http.problems import frame_problem, problem_response
 from node.http.protocol import ConnectionLimits, bind_protocol
 from node.http.ratelimits import TokenBuckets
+from node.http.requestids import RequestIds
 
 UNLIMITED_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})  # an operator must see a node that is full
 MULTIPART_OVERHEAD_BYTES = 64 << 10  # boundaries and part headers
@@ -47,8 +47,6 @@ SECURITY_HEADERS = (
     (b"cache-control", b"no-store"),
 )
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-# A request id is repeated in answers and logs, so only our own form is taken: it has no room for other text.
-_REQUEST_ID = re.compile(rb"req_[0-7][0-9A-HJKMNP-TV-Z]{25}")
 _CLIENT_GONE = 499
 
 
@@ -73,19 +71,25 @@ class HttpLimits:
 class EnvelopeMiddleware:
     """Gives each request an id, each answer its headers, each exchange a log line, come what may."""
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics, logger: FilteringBoundLogger) -> None:
+    def __init__(
+        self, app: ASGIApp, *, metrics: Metrics, logger: FilteringBoundLogger, request_log: RequestLog
+    ) -> None:
         self._app = app
-        self._metrics = metrics
+        self._figures = metrics.requests
         self._logger = logger
-        self._in_flight = 0
+        self._request_log = request_log
+        self.ids = RequestIds()
+        self.in_flight = 0
+        metrics.register_gauge("deltaseal_http_in_flight", "Requests being answered.", lambda: self.in_flight)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; lifespan events pass through."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self._live(scope, receive, send)
             return
         started = time.perf_counter()
-        request_id = _take_request_id(scope)
+        request_id = self.ids.take(sent_request_id(scope))
+        scope.setdefault("state", {})["request_id"] = request_id
         status = 0
 
         async def send_enveloped(message: Message) -> None:
@@ -95,15 +99,23 @@ class EnvelopeMiddleware:
                 message = {**message, "headers": _with_frame_headers(message.get("headers", ()), request_id)}
             await send(message)
 
-        self._enter(+1)
+        self.in_flight += 1
         try:
             await self._answer(scope, receive, send_enveloped)
         except ResponseAborted:
             status = status or _CLIENT_GONE
             raise
         finally:
-            self._enter(-1)
+            self.in_flight -= 1
             self._record(scope, status or _CLIENT_GONE, time.perf_counter() - started)
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the server's life through: from its start to its end there is a loop that writes log lines."""
+        self._request_log.use_timer(asyncio.get_running_loop().call_later)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._request_log.use_timer(None)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun = False
@@ -129,10 +141,6 @@ class EnvelopeMiddleware:
                 response = frame_problem("internal", scope)
             await response(scope, receive, send)
 
-    def _enter(self, step: int) -> None:
-        self._in_flight += step
-        self._metrics.set_in_flight(self._in_flight)
-
     def _log_fault(self, scope: Scope, error: Exception) -> None:
         self._logger.error(
             "fault",
@@ -144,19 +152,31 @@ class EnvelopeMiddleware:
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
-        route = route_template(scope)
-        self._metrics.count_request(method, route, status, seconds=seconds)
         state = scope["state"]
-        self._logger.info(
-            "request",
-            requestId=state["request_id"],
-            method=method,
-            route=route,
-            status=status,
+        self.record(
+            state["request_id"],
+            method,
+            route_template(scope),
+            status,
             code=state.get("problem_code"),
-            keyId=state.get("key_id"),
-            ms=round(seconds * 1000, 2),
+            key_id=state.get("key_id"),
+            seconds=seconds,
         )
+
+    def record(
+        self,
+        request_id: str,
+        method: str,
+        route: str,
+        status: int,
+        *,
+        code: str | None,
+        key_id: str | None,
+        seconds: float,
+    ) -> None:
+        """Count an exchange and write its line."""
+        self._figures.count(method, route, status, seconds)
+        self._request_log.write(request_id, method, route, status, code=code, key_id=key_id, seconds=seconds)
 
 
 class AdmissionMiddleware:
@@ -165,7 +185,7 @@ class AdmissionMiddleware:
     def __init__(self, app: ASGIApp, *, limits: HttpLimits) -> None:
         self._app = app
         self._limits = limits
-        self._in_flight = 0
+        self.in_flight = 0
         self._addresses = TokenBuckets(rate_per_s=limits.address_rate_per_s, burst=limits.address_burst)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -175,19 +195,31 @@ class AdmissionMiddleware:
             return
         self._check_share(scope)
         receive = self._bound_body(scope, receive)
-        self._in_flight += 1
+        self.in_flight += 1
         try:
             await self._app(scope, receive, send)
         finally:
-            self._in_flight -= 1
+            self.in_flight -= 1
+
+    @property
+    def full(self) -> bool:
+        """Whether as many requests are being answered as the node takes."""
+        return self.in_flight >= self._limits.max_requests
+
+    def take_share(self, scope: Scope) -> bool:
+        """Take one request of an address's share; False takes nothing."""
+        return self._addresses.take(_address_of(scope)) <= 0
+
+    def give_back_share(self, scope: Scope) -> None:
+        """Put a request back into an address's share, since it will be asked for again."""
+        self._addresses.give_back(_address_of(scope))
 
     def _check_share(self, scope: Scope) -> None:
-        if self._in_flight >= self._limits.max_requests:
+        if self.full:
             raise NodeBusy(
                 "as many requests are being answered as this node takes", hint="retry as Retry-After says"
             )
-        client = scope.get("client")
-        wait_s = self._addresses.take(client[0] if client else "local")
+        wait_s = self._addresses.take(_address_of(scope))
         if wait_s > 0:
             raise RateLimited(
                 "this address sends more requests than its share",
@@ -227,12 +259,14 @@ def server_config(
         metrics.count_refusal(code)
         logger.info("refused", requestId=request_id, code=code)
 
+    # Behind a proxy the address whose share is taken is in a field that uvicorn reads after the connection.
+    hot = None if trusted_proxies else getattr(app.state, "hot_path", None)
     return uvicorn.Config(
         app,
         host=host,
         port=port,
         loop="uvloop",
-        http=bind_protocol(limits.connection, on_refusal),
+        http=bind_protocol(limits.connection, on_refusal, hot=hot),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -254,11 +288,14 @@ def route_template(scope: Scope) -> str:
     return template if isinstance(template, str) else "unmatched"
 
 
-def _take_request_id(scope: Scope) -> str:
-    sent = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-    request_id = sent.decode("ascii") if _REQUEST_ID.fullmatch(sent) else f"req_{ULID()}"
-    scope.setdefault("state", {})["request_id"] = request_id
-    return request_id
+def sent_request_id(scope: Scope) -> bytes:
+    """Return the request id that a caller sent, or nothing."""
+    return next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+
+
+def _address_of(scope: Scope) -> str:
+    client = scope.get("client")
+    return client[0] if client else "local"
 
 
 def _with_frame_headers(headers: Any, request_id: str) -> list[tuple[bytes, bytes]]:

@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 import orjson
 import structlog
 from structlog.typing import FilteringBoundLogger
 
 _MAX_PLACES = 12
+# Lines of requests are written together: the newest wait this long at most, or until so many are there.
+FLUSH_SECONDS: Final = 0.02
+FLUSH_LINES: Final = 64
+_LINE: Final = orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
 _SERVER_LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio")
 
 
@@ -33,6 +39,73 @@ def make_logger(stream: BinaryIO | None = None) -> FilteringBoundLogger:
         cache_logger_on_first_use=True,
     )
     return logger
+
+
+class RequestLog:
+    """Writes the line of each answered request, as `make_logger` would, at a tenth of its cost.
+
+    Belongs to one event loop, whose `call_later` it is lent; without one every line is written at once. A
+    process that is killed loses the lines of its last `FLUSH_SECONDS`.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._lines: list[bytes] = []
+        self._later: Callable[[float, Callable[[], None]], object] | None = None
+        self._due = False
+
+    @property
+    def waiting(self) -> int:
+        """How many lines are not written yet."""
+        return len(self._lines)
+
+    def use_timer(self, call_later: Callable[[float, Callable[[], None]], object] | None) -> None:
+        """Let lines wait for each other and have them written by `call_later`; None ends that."""
+        self._later = call_later
+        self.flush()
+
+    def write(
+        self,
+        request_id: str,
+        method: str,
+        route: str,
+        status: int,
+        *,
+        code: str | None,
+        key_id: str | None,
+        seconds: float,
+    ) -> None:
+        """Write one line; `code` is that of the problem that was answered, if any."""
+        self._lines.append(
+            orjson.dumps(
+                {
+                    "requestId": request_id,
+                    "method": method,
+                    "route": route,
+                    "status": status,
+                    "code": code,
+                    "keyId": key_id,
+                    "ms": round(seconds * 1000, 2),
+                    "event": "request",
+                    "level": "info",
+                    "timestamp": datetime.now(UTC),
+                },
+                option=_LINE,
+            )
+        )
+        if self._later is None or len(self._lines) >= FLUSH_LINES:
+            self.flush()
+        elif not self._due:
+            self._due = True
+            self._later(FLUSH_SECONDS, self.flush)
+
+    def flush(self) -> None:
+        """Write the lines that wait."""
+        self._due = False
+        if self._lines:
+            waiting, self._lines = b"".join(self._lines), []
+            self._stream.write(waiting)
+            self._stream.flush()
 
 
 def places_of(error: BaseException) -> list[str]:

@@ -16,11 +16,11 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import httptools
 from ulid import ULID
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from node.http.errors import RequestFraming, RequestHeadTooLarge
 from node.http.problems import PROBLEM_MEDIA_TYPE, RETRY_AFTER_S, problem_bytes, row_of
@@ -61,10 +61,21 @@ class Phase(enum.Enum):
     DRAIN = "drain"
 
 
+class HotAnswers(Protocol):
+    """Who may answer a request before an application sees it: `hotpath.HotPath`."""
+
+    def takes(self, scope: Any) -> bool:
+        """Return whether `answer` is to be asked when the body is here."""
+
+    def answer(self, scope: Any, body: bytes) -> bytes | None:
+        """Return a 200 from its first header field on, or None to leave the request to the application."""
+
+
 class DeadlineProtocol(HttpToolsProtocol):
     """One connection; `bind_protocol` gives the class its limits."""
 
     limits: ClassVar[ConnectionLimits] = ConnectionLimits()
+    hot: ClassVar[HotAnswers | None] = None
     on_refusal: ClassVar[Callable[[str, str], None]] = staticmethod(lambda code, request_id: None)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -75,6 +86,9 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._head_bytes = self._received = 0
         self._stalled: tuple[float, int] | None = None
         self._fault = ""
+        self._at_head = False
+        self._deferred: tuple[RequestResponseCycle, Any] | None = None
+        self._server_fields: tuple[object, bytes] = (None, b"")
         self._watch_timer = self.loop.call_later(self.limits.watch_interval_s, self._watch)
         if len(self.connections) > self.limits.max_connections:
             self._refuse("node_busy")
@@ -92,8 +106,10 @@ class DeadlineProtocol(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._start_deferred()
             self._refuse(self._fault or "request_framing")
             return
+        self._start_deferred()  # Its body is still on its way: nobody waits for it here.
         # A header line without end reaches no callback, so the raw bytes are counted too.
         if self._phase is Phase.HEAD and not self.transport.is_closing():
             self._head_bytes += len(data)
@@ -137,7 +153,9 @@ class DeadlineProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Refuse ambiguous framing, then hand the request over."""
         self._check_framing()
+        self._at_head = True
         super().on_headers_complete()
+        self._at_head = False
         self._enter(Phase.BODY)
         self._body_since = self._since
 
@@ -150,6 +168,8 @@ class DeadlineProtocol(HttpToolsProtocol):
         """The request has arrived; from here on the time is ours."""
         super().on_message_complete()
         self._enter(Phase.IDLE if self.cycle.response_complete else Phase.WORK)
+        if self._deferred is not None:
+            self._answer_deferred()
 
     def on_response_complete(self) -> None:
         """The answer is written: wait for the next request, or for the rest of a body nobody wants."""
@@ -159,6 +179,39 @@ class DeadlineProtocol(HttpToolsProtocol):
                 self._enter(Phase.DRAIN)
             elif self._phase is Phase.WORK:
                 self._enter(Phase.IDLE)
+
+    # Hot requests: held back from the application until the end of this read, by when a small body is here.
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if self._at_head and self.hot is not None and self.hot.takes(cycle.scope):
+            self._deferred = cycle, app
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def _start_deferred(self) -> None:
+        if self._deferred is not None:
+            (cycle, app), self._deferred = self._deferred, None
+            super()._start_asgi_task(cycle, app)
+
+    def _answer_deferred(self) -> None:
+        assert self._deferred is not None and self.hot is not None  # noqa: S101 - its caller has looked
+        cycle = self._deferred[0]
+        usual = cycle.keep_alive and not self.flow.write_paused and not self.transport.is_closing()
+        answer = self.hot.answer(cycle.scope, bytes(cycle.body)) if usual else None
+        if answer is None:
+            self._start_deferred()
+            return
+        self._deferred = None
+        self.transport.write(b"".join((STATUS_LINE[200], self._fields_of_server(), answer)))
+        cycle.response_started = cycle.response_complete = True
+        cycle.on_response()
+
+    def _fields_of_server(self) -> bytes:
+        """Return the fields that the server adds to every answer; it replaces the list once a second."""
+        fields = self.server_state.default_headers
+        if self._server_fields[0] is not fields:
+            self._server_fields = fields, b"".join([b"%b: %b\r\n" % field for field in fields])
+        return self._server_fields[1]
 
     def _enter(self, phase: Phase) -> None:
         self._phase, self._since, self._received = phase, self.loop.time(), 0
@@ -258,9 +311,11 @@ class DeadlineProtocol(HttpToolsProtocol):
         type(self).on_refusal(code, request_id)
 
 
-def bind_protocol(limits: ConnectionLimits, on_refusal: Callable[[str, str], None]) -> type[DeadlineProtocol]:
+def bind_protocol(
+    limits: ConnectionLimits, on_refusal: Callable[[str, str], None], *, hot: HotAnswers | None = None
+) -> type[DeadlineProtocol]:
     """Return the protocol class with these limits; `on_refusal` takes the code and the request id."""
-    members: dict[str, Any] = {"limits": limits, "on_refusal": staticmethod(on_refusal)}
+    members: dict[str, Any] = {"limits": limits, "on_refusal": staticmethod(on_refusal), "hot": hot}
     return type("BoundDeadlineProtocol", (DeadlineProtocol,), members)
 
 

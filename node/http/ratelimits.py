@@ -46,3 +46,10 @@ class TokenBuckets:
             if len(self._levels) > self._capacity:
                 self._levels.popitem(last=False)
             return 0.0 if granted else (1 - level) / self._rate
+
+    def give_back(self, name: str) -> None:
+        """Put a token back that was taken for what did not happen."""
+        with self._lock:
+            held = self._levels.get(name)
+            if held is not None:
+                self._levels[name] = (min(self._burst, held[0] + 1), held[1])

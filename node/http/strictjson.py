@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from typing import Any, NoReturn, TypeAlias, TypeVar
+from typing import Any, Generic, NoReturn, TypeAlias, TypeVar
 
 import msgspec
 
@@ -82,6 +82,48 @@ def decode_body(body: bytes, shape: type[T], *, limit: int = BODY_LIMIT_BYTES, f
         ) from None
     except (msgspec.DecodeError, RecursionError):
         raise _malformed("the body cannot be decoded") from None
+
+
+class PlainDecoder(Generic[T]):
+    """Decodes the bodies that nearly all callers send, in one pass, and leaves every other to `decode_body`.
+
+    A plain body is ASCII without escapes, so no text in it can be half a surrogate or outside NFC. Its quotes
+    are counted: two for each name and each text of the value that came out. One more means that a name came
+    twice or a member was null, and that a reader who keeps another one would see another request.
+    """
+
+    def __init__(self, shape: type[T], *, limit: int) -> None:
+        self._decoder = msgspec.json.Decoder(shape)
+        self._limit = limit
+
+    def decode(self, body: bytes) -> T | None:
+        """Return what `decode_body` returns for `body`, or None where it might refuse or read otherwise."""
+        if (
+            len(body) > self._limit
+            or not body.isascii()
+            or b"\\" in body
+            or not nests_within(body, MAX_DEPTH)
+        ):
+            return None
+        try:
+            value = self._decoder.decode(body)
+        except (msgspec.DecodeError, RecursionError):
+            return None
+        return value if body.count(b'"') == _quotes_of(value) else None
+
+
+def _quotes_of(value: object) -> int:
+    """Count the quotes that a struct of texts and structs needs; -1 if it holds anything else."""
+    quotes = 0
+    for name in value.__struct_fields__:  # type: ignore[attr-defined]
+        held = getattr(value, name)
+        if held is None:
+            continue
+        inner = 2 if type(held) is str else _quotes_of(held) if isinstance(held, msgspec.Struct) else -1
+        if inner < 0:
+            return -1
+        quotes += 2 + inner
+    return quotes
 
 
 def _decode_text(body: bytes) -> str:

@@ -29,7 +29,7 @@ from node.http.idempotency import (
     replay_response,
 )
 from node.http.limits import HttpLimits, read_body, server_config
-from node.http.logs import make_logger
+from node.http.logs import RequestLog, make_logger
 from node.http.multipart import open_upload, safe_file_name
 from node.store.rows import ApiKeyRow
 from tests.unit.keyvalue_suite import MemoryKeyValue
@@ -190,7 +190,8 @@ class RunningFrame:
         return f"http://127.0.0.1:{self.port}"
 
     def log_text(self) -> str:
-        """All log lines so far."""
+        """All log lines so far; lines of requests come a moment after their answers."""
+        until(lambda: not self.app.state.frame.request_log.waiting)
         return self.log.getvalue().decode("utf-8")
 
     def connect(self) -> socket.socket:
@@ -229,6 +230,7 @@ def running_frame(limits: HttpLimits | None = None) -> Iterator[RunningFrame]:
             limits=bounds,
             version="1.2.3",
             logger=make_logger(log),
+            request_log=RequestLog(log),
         ),
         [toy_router()],
         node=toy,

@@ -210,3 +210,60 @@ def test_admin_does_not_stand_for_other_scopes() -> None:
     for scope in SCOPES - {"admin"}:
         with pytest.raises(AuthForbidden):
             check_scopes(caller, {scope})
+
+
+def header(text: str) -> bytes:
+    return f"Bearer {text}".encode()
+
+
+def test_a_key_is_recognised_after_it_was_proved_and_in_that_spelling_only() -> None:
+    text, _, authenticator, _, _ = make()
+    assert authenticator.recognise(header(text)) is None
+    check(authenticator, text)
+    row = authenticator.recognise(header(text))
+    assert row is not None and row.key_id == text.split("_")[1]
+    for other in (header(text[:-1]), header(text) + b" ", header(text).lower(), b""):
+        assert authenticator.recognise(other) is None
+
+
+def test_a_secret_is_not_kept_to_recognise_it() -> None:
+    text, _, authenticator, _, _ = make()
+    check(authenticator, text)
+    assert text.split("_", 2)[2] not in repr(vars(authenticator))
+
+
+def test_a_forgotten_key_is_not_recognised() -> None:
+    text, _, authenticator, _, _ = make()
+    check(authenticator, text)
+    authenticator.forget(text.split("_")[1])
+    assert authenticator.recognise(header(text)) is None
+
+
+def test_a_proof_of_before_a_revocation_does_not_outlive_it() -> None:
+    text, table, authenticator, _, _ = make()
+    row = authenticator._check(f"Bearer {text}")
+    table.rows[row.key_id] = msgspec.structs.replace(row, revoked_at=NOW)
+    authenticator.forget(row.key_id)
+    authenticator._remember_proved(f"Bearer {text}", row)
+    assert authenticator.recognise(header(text)) is None
+
+
+def test_a_key_is_recognised_for_two_seconds_and_until_it_expires() -> None:
+    text, _, authenticator, clock, timer = make(expires_at=NOW + 10)
+    check(authenticator, text)
+    clock.now = NOW + 10
+    assert authenticator.recognise(header(text)) is None
+    clock.now, timer.now = NOW, CACHE_SECONDS - 0.001
+    assert authenticator.recognise(header(text)) is not None
+    timer.now = CACHE_SECONDS
+    assert authenticator.recognise(header(text)) is None
+
+
+def test_a_share_that_was_given_back_can_be_taken_again() -> None:
+    timer = Timer(0)
+    text, _, authenticator, _, _ = make(requests=TokenBuckets(rate_per_s=1, burst=1, timer=timer))
+    key_id = text.split("_")[1]
+    assert authenticator.take_share(key_id)
+    assert not authenticator.take_share(key_id)
+    authenticator.give_back_share(key_id)
+    check(authenticator, text)

@@ -3,11 +3,20 @@
 import io
 import json
 import logging
+import re
 from typing import Any
 
 import pytest
 
-from node.http.logs import LineHandler, adopt_server_loggers, make_logger, places_of
+from node.http.logs import (
+    FLUSH_LINES,
+    FLUSH_SECONDS,
+    LineHandler,
+    RequestLog,
+    adopt_server_loggers,
+    make_logger,
+    places_of,
+)
 
 CITIZEN_ID = "310104185001010014"
 
@@ -59,3 +68,32 @@ def test_the_servers_loggers_write_nowhere_else(capfd: pytest.CaptureFixture[str
     assert [line["logger"] for line in lines(stream)] == ["uvicorn.error", "asyncio"]
     assert CITIZEN_ID not in stream.getvalue().decode()
     assert capfd.readouterr().err == ""
+
+
+def write_line(log: RequestLog) -> None:
+    log.write("req_1", "POST", "/v1/verify", 200, code=None, key_id="k", seconds=0.0123456)
+
+
+def test_the_line_of_a_request_is_the_loggers_own() -> None:
+    ours, theirs = io.BytesIO(), io.BytesIO()
+    write_line(RequestLog(ours))
+    fields = {"requestId": "req_1", "method": "POST", "route": "/v1/verify", "status": 200, "code": None}
+    make_logger(theirs).info("request", **fields, keyId="k", ms=12.35)
+    shape = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z")
+    assert shape.sub(b"", ours.getvalue()) == shape.sub(b"", theirs.getvalue())
+
+
+def test_lines_of_requests_wait_for_each_other_and_none_is_lost() -> None:
+    stream, due = io.BytesIO(), []
+    log = RequestLog(stream)
+    log.use_timer(lambda seconds, flush: due.append((seconds, flush)))
+    write_line(log)
+    write_line(log)
+    assert (log.waiting, stream.getvalue(), [seconds for seconds, _ in due]) == (2, b"", [FLUSH_SECONDS])
+    due.pop()[1]()
+    assert (log.waiting, len(lines(stream))) == (0, 2)
+    for _ in range(FLUSH_LINES + 1):
+        write_line(log)
+    assert (log.waiting, len(lines(stream))) == (1, 2 + FLUSH_LINES)
+    log.use_timer(None)
+    assert (log.waiting, len(lines(stream))) == (0, 3 + FLUSH_LINES)

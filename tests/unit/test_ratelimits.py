@@ -56,3 +56,12 @@ def test_memory_is_bounded_and_the_one_unused_longest_goes_first() -> None:
 def test_a_rate_of_zero_is_no_limit() -> None:
     buckets = TokenBuckets(rate_per_s=0, burst=0)
     assert {buckets.take("a") for _ in range(100)} == {0.0}
+
+
+def test_a_token_given_back_fills_no_more_than_the_burst() -> None:
+    buckets = TokenBuckets(rate_per_s=1, burst=2, timer=Timer())
+    buckets.give_back("never asked")
+    buckets.take("a")
+    for _ in range(5):
+        buckets.give_back("a")
+    assert [buckets.take("a") > 0 for _ in range(3)] == [False, False, True]

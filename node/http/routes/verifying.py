@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,19 +13,19 @@ from starlette.responses import Response
 from anchor.digests import DigestStream
 from node.context import Node
 from node.errors import MaterialInvalid
-from node.http.app import example, hot, raw_json, read_json
+from node.http.app import example, raw_json, read_json
 from node.http.auth import Caller, require
+from node.http.hotpath import MAX_BODY_BYTES, hot
 from node.http.multipart import open_upload
-from node.http.strictjson import decode_body
-from node.http.views import render_plan, render_receipt_check, render_verdict
+from node.http.strictjson import PlainDecoder, decode_body
+from node.http.views import encode_verdict, render_plan, render_receipt_check
 from node.http.writes import actor_of, node_of
 from node.services import exemptions, materials, receipts, verifying
 from node.services.requests import ExemptionRequest, VerifyBatch, VerifyRequest
 from verifier.receipts import render_receipt
 
 router = APIRouter(prefix="/v1", tags=["verify"])
-MAY_VERIFY = require("verify")
-Verifier = Annotated[Caller, Depends(MAY_VERIFY)]
+Verifier = Annotated[Caller, Depends(require("verify"))]
 Reader = Annotated[Caller, Depends(require("materials:read"))]
 MAX_BATCH_BYTES = 1 << 20
 QUESTION = {
@@ -45,12 +46,33 @@ VERDICT: dict[str, Any] = {
 }
 
 
+def encode_plan(node: Node, asked: ExemptionRequest) -> bytes:
+    """Plan each requirement of a matter and encode the plan."""
+    return msgspec.json.encode(render_plan(node, exemptions.plan(node, asked)))
+
+
+_PLAIN_QUESTION = PlainDecoder(VerifyRequest, limit=MAX_BODY_BYTES)
+_PLAIN_PLAN = PlainDecoder(ExemptionRequest, limit=MAX_BODY_BYTES)
+
+
+def _answer_question(node: Node, body: bytes) -> bytes | None:
+    """Answer a plain question by digest."""
+    question = _PLAIN_QUESTION.decode(body)
+    return encode_verdict(verifying.verify(node, question)) if question is not None else None
+
+
+def _answer_plan(node: Node, body: bytes) -> bytes | None:
+    """Answer a plain request for a plan."""
+    asked = _PLAIN_PLAN.decode(body)
+    return encode_plan(node, asked) if asked is not None else None
+
+
 @router.post(
     "/verify",
     summary="Ask whether a document may be trusted",
     openapi_extra=example(request=QUESTION, response=VERDICT),
 )
-@hot(MAY_VERIFY)
+@hot("verify", _answer_question)
 async def verify(request: Request, caller: Verifier) -> Response:
     """Answer from the local index; by digest, by file (multipart), or by receipt."""
     node = node_of(request)
@@ -61,7 +83,7 @@ async def verify(request: Request, caller: Verifier) -> Response:
     if question.receipt is not None:
         receipt, findings = await asyncio.to_thread(receipts.check, node, question.receipt)
         return raw_json(render_receipt_check(receipt, findings, now=node.clock()))
-    return raw_json(render_verdict(verifying.verify(node, question)))
+    return raw_json(encode_verdict(verifying.verify(node, question)))
 
 
 async def _question_of_file(request: Request, node: Node) -> VerifyRequest:
@@ -91,10 +113,12 @@ async def verify_batch(request: Request, caller: Verifier) -> Response:
     """Answer in the order of the questions; one bad question refuses the call, so that no place is lost."""
     batch = await read_json(request, VerifyBatch, limit=MAX_BATCH_BYTES)
     node = node_of(request)
-    found = await asyncio.to_thread(
-        lambda: [render_verdict(verifying.verify(node, one)) for one in batch.items]
-    )
-    return raw_json({"items": found})
+
+    def work() -> bytes:
+        found = verifying.verify_all(node, batch.items)
+        return b'{"items":[' + b",".join(map(encode_verdict, found)) + b"]}"
+
+    return raw_json(await asyncio.to_thread(work))
 
 
 @router.post(
@@ -112,12 +136,12 @@ async def verify_batch(request: Request, caller: Verifier) -> Response:
         },
     ),
 )
-@hot(MAY_VERIFY)
+@hot("verify", _answer_plan)
 async def plan(request: Request, caller: Verifier) -> Response:
     """Plan each requirement: the first route that spares the paper, and why."""
     node = node_of(request)
     asked = await read_json(request, ExemptionRequest)
-    return raw_json(render_plan(node, exemptions.plan(node, asked)))
+    return raw_json(encode_plan(node, asked))
 
 
 @router.get(
