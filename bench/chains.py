@@ -80,7 +80,8 @@ class RawSender:
         """A transaction that was reverted is mined too, and fast; it must not make a figure."""
         nonces_known = time.perf_counter()
         while (found := self._appended()) != self.sequence:
-            # A busy engine may count the nonce a moment before it shows the state.
+            # anvil counts a block's nonces a moment before a call sees its state: once in 7,000 looks, by five
+            # appends, asked directly. Through the chain's own server nobody reads while a block is made.
             if time.perf_counter() - nonces_known > STATE_S:
                 raise ChainStuck(f"appends were reverted after {found} of {self.sequence}")
             time.sleep(_POLL_S)

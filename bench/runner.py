@@ -6,7 +6,9 @@ import argparse
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from bench.figures import Figure, render_table, versions
 from bench.stage import Bench, open_bench
@@ -15,11 +17,15 @@ Measure = Callable[[Bench], Sequence[Figure]]
 
 
 def run(*measures: Measure) -> None:
-    """Measure and print: the command, the versions, the table. What comes meanwhile goes to stderr."""
+    """Measure and print: the command, the versions, the table. What comes meanwhile goes to stderr.
+
+    A figure that cannot be measured is named below the table, and the exit code is 1; the others go on.
+    """
     options = parse_arguments(sys.argv[1:])
     # Ended from outside, a run still stops the processes that it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     figures: list[Figure] = []
+    failures: list[str] = []
     started = time.monotonic()
     with open_bench(
         full=options.full, large_mib=options.large_mib, anchor_records=options.anchor_records
@@ -27,14 +33,29 @@ def run(*measures: Measure) -> None:
         for measure in measures:
             name = measure.__module__.removeprefix("bench.")
             print(f"[{time.monotonic() - started:4.0f} s] {name}", file=sys.stderr, flush=True)
-            made = measure(bench)
+            try:
+                made = measure(bench)
+            except Exception as error:  # noqa: BLE001 - whatever it is, what was measured is worth having
+                traceback.print_exc()
+                failures.append(f"not measured: {name}: {type(error).__name__}: {error}")
+                continue
             for figure in made:
                 print("         " + " | ".join(figure.cells()), file=sys.stderr, flush=True)
             figures += made
-    print(f"command: python -m bench {' '.join(sys.argv[1:])}".rstrip())
+    print(f"command: {command()}")
     print(f"machine: {versions()}")
     print(f"seconds: {time.monotonic() - started:.0f}\n")
     print(render_table(figures))
+    if failures:
+        print("\n".join(["", *failures]))
+        sys.exit(1)
+
+
+def command() -> str:
+    """Return the command of this run: all figures, or the module that was started."""
+    name = Path(sys.argv[0]).stem
+    module = "bench" if name == "__main__" else f"bench.{name}"
+    return " ".join(["python -m", module, *sys.argv[1:]])
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:

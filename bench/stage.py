@@ -27,6 +27,8 @@ from node.workers import follow_once
 from verifier.catalog import entry_key
 
 BULK_MEMBER = 90
+GROW_RECORDS = 50_000
+SETTLE_S = 600.0
 WIDE_MATTER = "990199900100"
 TYPES = (
     "M1001",
@@ -53,6 +55,7 @@ class Stage:
     bulk: RawSender
     keys: DomainKeys
     peer: str
+    peer_pid: int
     file: Path
     documents: int = 0
 
@@ -68,10 +71,11 @@ class Stage:
 
     def grow(self, documents: int) -> None:
         """Bring the index to so many records of documents in figures; returns when the node has them."""
-        if documents > self.documents:
-            self.bulk.append(document_records(self.keys, self.documents, documents))
-            self.documents = documents
-            self.network.settle(timeout_s=300.0)
+        while self.documents < documents:
+            upto = min(documents, self.documents + GROW_RECORDS)
+            self.bulk.append(document_records(self.keys, self.documents, upto))
+            self.documents = upto
+            self.network.settle(timeout_s=SETTLE_S)
 
     def wake(self, name: str) -> DemoNode:
         """Start another node of the network again and wait until it has read the chain."""
@@ -137,7 +141,7 @@ def open_stage(folder: Path) -> Iterator[Stage]:
         peer = Part("peer", python_argv("bench.peers", "--file", str(file)), logs=folder, fix="see peer.log")
         peer.start()
         try:
-            stage = Stage(network, bulk, keys, peer.wait_line()["url"], file)
+            stage = Stage(network, bulk, keys, peer.wait_line()["url"], peer.pid, file)
             _give_papers(stage)
             yield stage
         finally:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -11,10 +13,10 @@ import pytest
 from anchor.chain.contracts import parse_append_call
 from anchor.records import MaterialRecord, decode_record
 from bench import __main__ as all_figures
-from bench import disk, gas, load, pushlarge, pushsmall, verify
+from bench import disk, gas, load, processor, pushlarge, pushsmall, verify
 from bench.chains import bench_keys, document_digest, document_record, document_records, random_records
 from bench.figures import Figure, alternate, compare, render_number, render_table, versions
-from bench.runner import parse_arguments
+from bench.runner import parse_arguments, run
 
 
 def figure(ratio: float, goal: float | None, *, at_least: bool = True) -> Figure:
@@ -179,3 +181,36 @@ def test_every_figure_has_a_script_and_a_question() -> None:
 def test_options_have_a_short_and_a_full_run() -> None:
     assert not parse_arguments([]).full
     assert parse_arguments(["--full", "--large-mib", "8"]).large_mib == 8
+
+
+def test_no_document_is_asked_for_twice_in_a_round() -> None:
+    asked = verify.questions(5000, 3000, subject=False, seed=1)
+    assert len({question["sha256"] for question in asked}) == 3000
+    assert len(verify.questions(10, 50, subject=False, seed=1)) == 10
+
+
+def test_processor_time_is_that_of_the_process_asked_for() -> None:
+    def work() -> float:
+        begun = time.process_time()
+        while time.process_time() - begun < 0.1:
+            pass
+        return 7.0
+
+    result, seconds = processor.spent_by(os.getpid(), work)
+    assert result == 7.0 and seconds >= 0.05
+    assert processor.spent_seconds(os.getppid()) >= 0
+
+
+def test_a_figure_that_fails_is_named_and_does_not_cost_the_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(_bench: object) -> list[Figure]:
+        raise RuntimeError("the engine stands still")
+
+    monkeypatch.setattr("sys.argv", ["/somewhere/bench/batch.py", "--full"])
+    with pytest.raises(SystemExit) as ended:
+        run(fails, lambda _bench: [figure(0.5, 0.8)])
+    printed = capsys.readouterr().out
+    assert ended.value.code == 1
+    assert "| stage | 1 " in printed and "not measured: " in printed and "RuntimeError" in printed
+    assert "command: python -m bench.batch --full" in printed
