@@ -6,6 +6,7 @@ Order of start: keys, store, index, chain, workers, HTTP. Order of stop: HTTP, w
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import secrets
@@ -392,6 +393,9 @@ def _serve_node(config: NodeConfig) -> int:
         workers.start()
         app = make_app(node)
         limits = app.state.frame.limits
+        # What a start makes lives as long as the node: collections need not walk it again and again.
+        gc.collect()
+        gc.freeze()
         server = _Server(server_config(app, host=config.host, port=config.port, limits=limits))
         _run(server)
         return 0 if server.started else 8

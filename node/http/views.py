@@ -18,7 +18,6 @@ from node.services.exemptions import ExemptionPlan
 from node.services.explanations import explain_verdict
 from node.services.ledgeracts import REASONS
 from node.services.materials import MaterialView
-from node.services.verifying import place_of
 from node.services.waits import WaitState
 from node.store import rows
 from verifier.index import EntryVersion, Member
@@ -120,10 +119,9 @@ def encode_verdict(verdict: Verdict) -> bytes:
         if len(_RENDERED) >= _RENDERED_LIMIT:
             _RENDERED.clear()
         _RENDERED[findings] = held
-    place = place_of(verdict)
-    record = _NULL
-    if place is not None:
-        record = b'{"batch":%d,"index":%d,"block":%d}' % (place.batch_id, place.index, place.block_number)
+    claim, record = verdict.claim, _NULL
+    if claim is not None:
+        record = b'{"batch":%d,"index":%d,"block":%d}' % (*claim.positions[0], claim.block_number)
     return held[0] + _encode_time(verdict.as_of) + held[1] + record + held[2]
 
 

@@ -6,7 +6,6 @@ Spec page: docs/reference/verdict.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from msgspec import structs
 
@@ -88,23 +87,3 @@ def _worsened(verdict: Verdict, status: str) -> Verdict:
         return verdict
     reason = Reason("custodian_act", Outcome.FAIL, "the custodian's act is on its way to the chain")
     return structs.replace(verdict, kind=kind, reasons=(*verdict.reasons, reason))
-
-
-@dataclass(frozen=True, slots=True)
-class RecordPlace:
-    """Where a verdict's record lies on chain."""
-
-    member_id: int
-    batch_id: int
-    index: int
-    block_number: int
-    commitment: bytes
-
-
-def place_of(verdict: Verdict) -> RecordPlace | None:
-    """Return the place of the record that the verdict speaks of."""
-    claim = verdict.claim
-    if claim is None:
-        return None
-    batch_id, index = claim.positions[0]
-    return RecordPlace(claim.member_id, batch_id, index, claim.block_number, claim.commitment)

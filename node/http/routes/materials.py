@@ -13,9 +13,8 @@ from starlette.responses import Response, StreamingResponse
 
 from node.context import Node
 from node.errors import MaterialInvalid
-from node.http.app import example, frame_of, hot, raw_json, read_json
+from node.http.app import example, frame_of, raw_json, read_json
 from node.http.auth import Caller, read_purpose, require
-from node.http.errors import FieldFault, RequestInvalid
 from node.http.limits import read_body
 from node.http.multipart import open_upload, safe_file_name
 from node.http.ranges import parse_range
@@ -71,11 +70,9 @@ Pushed = tuple[Answer, materials.MaterialView]
     summary="Push a file, or only its digest",
     openapi_extra=example(request=META, response=MATERIAL, status=201),
 )
-@hot(MAY_WRITE)
 async def push(request: Request, caller: Writer, wait: Wait = None) -> Response:
     """Take one material. Multipart (`meta`, then `file`) brings the bytes; JSON alone only asserts the digest."""
     node = node_of(request)
-    wait = wait or _read_wait(request)
     if request.headers.get("content-type", "").lower().startswith("multipart/"):
         pushed = await _push_file(request, node, caller)
     else:
@@ -89,20 +86,6 @@ async def push(request: Request, caller: Writer, wait: Wait = None) -> Response:
     await wait_for(node, found.version.operation_ids, wait)
     fresh = await asyncio.to_thread(materials.view_of, node, found.material, found.version)
     return Answer(answer.status, render_material(fresh), answer.headers).response()
-
-
-def _read_wait(request: Request) -> str | None:
-    """Read the parameter as the framework does for other routes: a hot one gets the bare request."""
-    if not request.scope["query_string"]:
-        return None
-    wait = request.query_params.get("wait")
-    if wait not in (None, "included", "final"):
-        raise RequestInvalid(
-            "a parameter of the request is not as it should be",
-            hint="errors names the parameter; the operation's schema is in /openapi.json",
-            faults=(FieldFault("/query/wait", "pattern"),),
-        )
-    return wait
 
 
 async def _push_file(request: Request, node: Node, caller: Caller) -> Response | Pushed:
