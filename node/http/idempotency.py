@@ -4,7 +4,8 @@ Life of a key: `begin` marks it as running, in memory; the use case puts `slot.f
 batch that holds its own rows, so the answer is stored if and only if the work is; leaving the slot clears
 the mark. A crash before the batch leaves nothing, and the retry does the work; a crash after it leaves
 both, and the retry is a replay. One process owns a store, so marks of a dead process are gone with its
-memory. Must not import FastAPI, services or routes. Spec page: docs/reference/http-conventions.md
+memory. Answers are stored deflated against a dictionary of what answers look like: they are most of what a
+small push writes. Must not import FastAPI, services or routes. Spec page: docs/reference/http-conventions.md
 "Idempotency".
 """
 
@@ -15,13 +16,16 @@ import hmac
 import re
 import threading
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 
+import msgspec
 from starlette.responses import Response
 
 from anchor.keyvalue import Delete, KeyValue, Put
+from node.errors import RowMalformed
 from node.http.errors import IdempotencyInProgress, IdempotencyMismatch, IdempotencyMissing
 from node.store.rows import IDEMPOTENCY, IdempotencyRow
 
@@ -29,6 +33,21 @@ LIFE_SECONDS = 72 * 3600
 MAX_KEY_CHARS = 128
 _SWEEP_ROWS = 1000
 _KEY = re.compile(r'"([\x21\x23-\x7e]{1,128})"|([\x21\x23-\x7e]{1,128})')
+
+# Quick rather than tight: a small window and little memory take a quarter of the default's time.
+_LEVEL, _WINDOW_BITS, _MEMORY = 1, 11, 4
+# What answers hold again and again. It is part of the format: a change makes stored answers unreadable.
+_USUAL = (
+    b'"requestId":"req_01"typeCode":"M","code":"","status":"granted","outcome":"","reasons":[{"code":"","outcome":"pass",'
+    b'"detail":""}],"jobId":"job_01","reuseId":"reu_01","operation":"doc.01","links":{"self":"/v1/reuses/reu_01"}}'
+    b'ETag"Content-Location/v1/materials/mat_01Location/v1/materials/mat_01'
+    b'{"materialId":"mat_01","version":1,"typeCode":"M","title":"","agency":"91310000","caseNo":"","documentNo":null,'
+    b'"subjects":[{"idType":"001","id":"913***********","role":"holder"}],"level":"L2","shareType":"conditional",'
+    b'"sha256":"","sm3":"","size":,"mediaType":"application/pdf","mediaType":"application/octet-stream","fileName":"",'
+    b'"issuedOn":"2026-","expiresOn":null,"asserted":false,"status":"active","createdAt":"2026-11-25T:00+08:00",'
+    b'"anchor":{"status":"pending","transaction":null,"block":null,"recordIds":[]},"links":{"self":"/v1/materials/mat_01'
+    b'","receipt":"/v1/receipts/mat_01?version=1"}}'
+)
 
 Mark = tuple[str, str, bytes]
 
@@ -59,10 +78,8 @@ class Slot:
             key_digest=key_digest,
             request_digest=self._request_digest,
             status=status,
-            headers=dict(headers),
-            body=body,
+            answer=pack_answer(headers, body),
             created_at=int(self._gate.clock()),
-            state="done",
         )
         return [IDEMPOTENCY.put(row)]
 
@@ -127,7 +144,8 @@ class IdempotencyGate:
                 "the request with this Idempotency-Key is still running",
                 hint="repeat it shortly, with the same key",
             )
-        return Replay(row.status, dict(row.headers), row.body)
+        headers, body = unpack_answer(row.answer)
+        return Replay(row.status, headers, body)
 
     def release(self, mark: Mark) -> None:
         """Clear a mark; used by its slot."""
@@ -166,6 +184,21 @@ class IdempotencyGate:
         return hmac.new(
             self._secret, b"deltaseal/idempotency\x00" + key.encode("utf-8"), hashlib.sha256
         ).digest()
+
+
+def pack_answer(headers: Mapping[str, str], body: bytes) -> bytes:
+    """Return what is stored of an answer."""
+    packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, -_WINDOW_BITS, _MEMORY, zdict=_USUAL)
+    return packer.compress(msgspec.msgpack.encode((dict(headers), body))) + packer.flush()
+
+
+def unpack_answer(packed: bytes) -> tuple[dict[str, str], bytes]:
+    """Return headers and body of a stored answer. Raises RowMalformed."""
+    try:
+        opener = zlib.decompressobj(-_WINDOW_BITS, zdict=_USUAL)
+        return msgspec.msgpack.decode(opener.decompress(packed), type=tuple[dict[str, str], bytes])
+    except (zlib.error, msgspec.MsgspecError, ValueError):
+        raise RowMalformed("a stored answer cannot be read", row=IDEMPOTENCY.name) from None
 
 
 def read_idempotency_key(header: str | None) -> str:

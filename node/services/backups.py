@@ -189,8 +189,12 @@ def _check_file(store: LevelStore, keys: KeyFolder, one: _File, finding: StoreFi
 
 
 def _check_orphans(store: LevelStore, referred: set[str], finding: StoreFinding) -> None:
-    unfinished = {rows.upload_id(key) for key in store.keys(rows.upload_prefix())}
-    held = {key[len(BLOB_PREFIX) + 1 : -8].decode("ascii", "replace") for key in store.keys(BLOB_PREFIX)}
+    try:
+        unfinished = {rows.upload_id(key) for key in store.keys(rows.upload_prefix())}
+        held = {rows.chunk_blob_id(key) for key in store.keys(BLOB_PREFIX)}
+    except RowMalformed as error:
+        finding.damages.append(Damage(error.code, str(error.facts["row"])))
+        return
     for blob_id in sorted(held - referred - unfinished):
         finding.damages.append(Damage("chunk_orphaned", blob_id))
 

@@ -20,7 +20,7 @@ from node.context import Node
 from node.http.logs import make_logger
 from node.services.custody import unlock
 from node.services.recording import Actor, record
-from node.services.sealing import Draft, Sealed, seal
+from node.services.sealing import Draft, Sealed, fields_beside_rows, seal
 from node.store import rows
 from node.store.envelope import wrap_key
 from verifier.catalog import MaterialType
@@ -110,7 +110,7 @@ def _store(node: Node, material: rows.MaterialRow, version: rows.VersionRow, sea
         wrapped_file_key=wrap_key(kek, held.file_key, b"file\0" + about) if held.file_key else b"",
         key_epoch=epoch,
         operation_ids=names,
-        fields_json=canonical_bytes(sealed.fields),
+        fields_json=canonical_bytes(fields_beside_rows(sealed.fields, material, version)),
     )
     lookup = rows.CommitmentRow(sealed.commitment.hex(), version.material_id, version.version)
     ops: list[Put | Delete] = [rows.VERSION.put(changed), rows.COMMITMENT.put(lookup)]

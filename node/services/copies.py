@@ -13,6 +13,7 @@ import msgspec
 
 from anchor.keyvalue import Delete, Put
 from node.context import Node, render_time
+from node.http.idempotency import pack_answer, unpack_answer
 from node.http.problems import PROBLEM_MEDIA_TYPE, problem_bytes
 from node.store import rows
 from node.store.blobs import CHUNK_BYTES, condemn
@@ -29,11 +30,11 @@ def of_commitments(node: Node, commitments: Set[bytes]) -> list[rows.ReuseRow]:
 def stubs(node: Node, agency: str, name: str) -> list[Put]:
     """Replace stored answers that speak of `name`; a repeated request then learns that it was erased."""
     body = problem_bytes("material_erased", request_id="", language="zh")
-    headers = {"content-type": PROBLEM_MEDIA_TYPE}
+    gone = pack_answer({"content-type": PROBLEM_MEDIA_TYPE}, body)
     return [
-        rows.IDEMPOTENCY.put(msgspec.structs.replace(row, status=410, headers=headers, body=body))
+        rows.IDEMPOTENCY.put(msgspec.structs.replace(row, status=410, answer=gone))
         for row in rows.IDEMPOTENCY.scan(node.store, agency)
-        if name.encode() in row.body
+        if name.encode() in unpack_answer(row.answer)[1]
     ]
 
 

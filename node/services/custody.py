@@ -10,6 +10,7 @@ import msgspec
 from anchor.canonical import JsonValue
 from node.context import Node
 from node.errors import ContentMissing, KeyErased, MaterialErased
+from node.services.sealing import fields_in_rows
 from node.store import rows
 from node.store.blobs import read_blob
 from node.store.envelope import unwrap_key
@@ -51,6 +52,12 @@ def _local_status(node: Node, row: rows.CommitmentRow) -> str:
     return "erased" if rows.ERASURE.get(node.store, row.material_id) is not None else ""
 
 
+def fields_of(material: rows.MaterialRow, version: rows.VersionRow) -> dict[str, JsonValue]:
+    """Return the opening fields that a version's commitment covers."""
+    kept: dict[str, JsonValue] = msgspec.json.decode(version.fields_json)
+    return {**fields_in_rows(material, version), **kept}
+
+
 def unlock(node: Node, version: rows.VersionRow) -> Held:
     """Unwrap a version's salt key and, where bytes are held, its file key.
 
@@ -72,7 +79,7 @@ def unlock(node: Node, version: rows.VersionRow) -> Held:
     about = f"{version.material_id}.{version.version}".encode()
     return Held(
         version=version,
-        fields=msgspec.json.decode(version.fields_json),
+        fields=fields_of(material, version),
         salt_key=unwrap_key(kek, version.wrapped_salt, b"salt\0" + about),
         file_key=unwrap_key(kek, version.wrapped_file_key, b"file\0" + about) if version.blob_id else None,
     )

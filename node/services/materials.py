@@ -32,11 +32,12 @@ from node.errors import (
     StatusConflict,
     TypeUnknown,
 )
+from node.services.custody import fields_of
 from node.services.intake import Received, take_small
 from node.services.ledgeracts import REASONS, claim_call, parse_reason
 from node.services.recording import Actor, Recorded, record, record_all
 from node.services.requests import MaterialMeta, MaterialSearch, StatusAct
-from node.services.sealing import Draft, Sealed, seal
+from node.services.sealing import Draft, Sealed, fields_beside_rows, seal
 from node.store import rows
 from node.store.envelope import wrap_key
 from verifier.catalog import MaterialType
@@ -355,9 +356,11 @@ def _rows_of(node: Node, checked: _Checked, draft: Draft, held: MaterialView | N
                 claim_call(node, "supersede", held.version, sealed.commitment),
             )
         )
-        ops.append(rows.VERSION.put(msgspec.structs.replace(held.version, status="superseded")))
-    version = _version_row(node, push.meta, draft, sealed, received, [name for name, _ in operations])
+        ops.append(rows.VERSION.put(_superseded(held)))
     material = _material_row(node, draft, push.meta)
+    version = _version_row(node, push.meta, draft, sealed, received, [name for name, _ in operations])
+    kept = canonical_bytes(fields_beside_rows(sealed.fields, material, version))
+    version = msgspec.structs.replace(version, fields_json=kept)
     view = MaterialView(material, version, "queued", None, None, (), created=True)
     ops += [rows.MATERIAL.put(material), rows.VERSION.put(version)]
     ops += _lookups(node, draft, sealed, checked.dedupe)
@@ -414,8 +417,14 @@ def _version_row(
         created_at=node.clock(),
         status="active",
         status_reason="",
-        fields_json=canonical_bytes(sealed.fields),
+        fields_json=b"",
     )
+
+
+def _superseded(held: MaterialView) -> rows.VersionRow:
+    """Return the row of a version that is no longer the newest; the material's row will tell of another one."""
+    fields = canonical_bytes(fields_of(held.material, held.version))
+    return msgspec.structs.replace(held.version, status="superseded", fields_json=fields)
 
 
 def _lookups(node: Node, draft: Draft, sealed: Sealed, dedupe: str) -> list[Put]:

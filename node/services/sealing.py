@@ -5,7 +5,7 @@ Spec pages: docs/reference/commitment.md, docs/reference/record.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -16,6 +16,7 @@ from anchor.records import Flag, MaterialRecord, Stream, encode_record
 from anchor.tags import ZERO_TAG, DomainKeys, Tag
 from node.context import Node
 from node.errors import DomainKeyMissing
+from node.store import rows
 from verifier.catalog import MaterialType
 from verifier.subjects import Subject
 
@@ -74,6 +75,36 @@ def opening_fields(draft: Draft, custodian: int) -> dict[str, JsonValue]:
         "typeCode": draft.kind.code,
         "version": draft.version,
     }
+
+
+def fields_in_rows(material: rows.MaterialRow, version: rows.VersionRow) -> dict[str, JsonValue]:
+    """List the opening fields that the rows of a material's newest version tell: all but the custodian."""
+    return {
+        "agency": material.agency,
+        "asserted": version.asserted,
+        "caseNo": material.case_no,
+        "documentNo": material.document_no or None,
+        "expiresOn": version.expires_on or None,
+        "issuedOn": version.issued_on or None,
+        "level": material.level,
+        "materialId": material.material_id,
+        "mediaType": version.media_type,
+        "sha256": version.sha256,
+        "shareType": material.share_type,
+        "size": None if version.asserted else version.size_bytes,
+        "sm3": version.sm3 or None,
+        "subjects": [{"id": one.id, "idType": one.id_type, "role": one.role} for one in material.subjects],
+        "typeCode": material.type_code,
+        "version": version.version,
+    }
+
+
+def fields_beside_rows(
+    fields: Mapping[str, JsonValue], material: rows.MaterialRow, version: rows.VersionRow
+) -> dict[str, JsonValue]:
+    """Return those of `fields` that `fields_in_rows` does not give: what a version's row has to keep of them."""
+    known = fields_in_rows(material, version)
+    return {name: value for name, value in fields.items() if name not in known or known[name] != value}
 
 
 def sealing_keys(node: Node, domains: Sequence[int]) -> list[DomainKeys]:

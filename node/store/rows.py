@@ -1,17 +1,19 @@
 """Every row of the main store and every key: the one place where either is built.
 
-A row is `kind 1 | version 1 | msgpack array of its fields in order`; its key is `<table>/` and its parts,
-text with a length byte in front, numbers as 8 bytes big-endian, so that keys sort as their parts do. Keys
-are not encrypted: what could name a person is in them as an HMAC or not at all. Times are unix seconds
-(UTC), dates ISO text or "". An unknown kind or version, or a surplus field, is refused.
+A row is `kind 1 | version 1 | msgpack array of its fields in order`, without those that make its key; its key
+is `<table>/` and its parts, text with a length byte in front, numbers as 8 bytes big-endian, so that keys sort
+as their parts do. Ids and hex digests, in keys and values, are stored as the bytes they stand for
+(`compact`). Keys are not encrypted: what could name a person is in them as an HMAC or not at all. Times are
+unix seconds (UTC), dates ISO text or "". An unknown kind or version, or a surplus field, is refused.
 
 Must not import plyvel, services or HTTP.
 """
 
+import base64
 import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any, Final, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar, get_type_hints
 
 import msgspec
 
@@ -20,7 +22,17 @@ from node.errors import RowMalformed
 
 KeyPart: TypeAlias = str | int | bytes
 
-_MAX_PART_BYTES: Final = 255
+_MAX_PART_BYTES: Final = 0xF7
+_ID_MARK: Final = 0xF8  # in a key, where a length would stand: an id, 19 bytes
+_HEX_MARK: Final = 0xF9  # a hex digest, 32 bytes
+_ID_BYTES: Final = 19
+_ID_CHARS: Final = 30
+_ID: Final = re.compile(r"[a-z]{3}_[0-7][0-9A-HJKMNP-TV-Z]{25}")
+_HEX: Final = re.compile(r"[0-9a-f]{64}")
+# Crockford's digits as those that `int` and RFC 4648 use.
+_CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_TO_INT: Final = str.maketrans(_CROCKFORD, "0123456789abcdefghijklmnopqrstuv")
+_FROM_B32: Final = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", _CROCKFORD)
 _MAX_NUMBER: Final = 2**63 - 1
 _BLOB_ID: Final = re.compile(r"[0-9A-Za-z_]{1,64}")
 
@@ -57,7 +69,8 @@ class VersionRow(Row, frozen=True):
     """One version: digests, dates, where its bytes lie, its wrapped keys, its commitment, its status.
 
     `sm3` and `blob_id` are "" where there is none; `status` is active, suspended, superseded, revoked or
-    erased; `fields_json` holds the opening fields in JCS.
+    erased; `fields_json` holds, in JCS, the opening fields that the other fields and the material's row do not
+    tell; of a version that is not the newest, all of them (`custody.unlock`).
     """
 
     material_id: str
@@ -132,17 +145,15 @@ class ApiKeyRow(Row, frozen=True):
 
 
 class IdempotencyRow(Row, frozen=True):
-    """What a write with this Idempotency-Key answered; `state` is in_progress or done."""
+    """What a write with this Idempotency-Key answered; `answer` is packed by `node/http/idempotency.py`."""
 
     agency: str
     route: str
     key_digest: bytes
     request_digest: bytes
     status: int
-    headers: dict[str, str]
-    body: bytes
+    answer: bytes
     created_at: int
-    state: str
 
 
 class ReuseRow(Row, frozen=True):
@@ -324,6 +335,37 @@ LAST_BACKUP: Final = "last_backup"
 R = TypeVar("R", bound=Row)
 
 
+def _id_bytes(text: str) -> bytes:
+    """Return the 19 bytes of an id: its three letters and its ULID."""
+    return text[:3].encode("ascii") + int(text[4:_ID_CHARS].translate(_TO_INT), 32).to_bytes(16, "big")
+
+
+def _id_text(packed: bytes) -> str:
+    digits = base64.b32encode(bytes(4) + packed[3:_ID_BYTES]).decode("ascii")[-26:]
+    return packed[:3].decode("ascii") + "_" + digits.translate(_FROM_B32)
+
+
+def compact(text: str) -> str | bytes:
+    """Return what is stored of a text: an id with what follows it as 0x02 ‖ 19 ‖ rest, a hex digest as 0x01 ‖ 32."""
+    size = len(text)
+    if size == 64 and _HEX.fullmatch(text):
+        return b"\x01" + bytes.fromhex(text)
+    if size >= _ID_CHARS and text[3] == "_" and _ID.match(text):
+        return b"\x02" + _id_bytes(text) + text[_ID_CHARS:].encode("utf-8")
+    return text
+
+
+def expand(stored: object) -> object:
+    """Return the text that `compact` made `stored` of; anything else as it is. Raises ValueError."""
+    if not isinstance(stored, bytes):
+        return stored
+    if len(stored) == 33 and stored[0] == 1:
+        return stored[1:].hex()
+    if len(stored) > _ID_BYTES and stored[0] == 2:
+        return _id_text(stored[1:]) + stored[1 + _ID_BYTES :].decode("utf-8")
+    raise ValueError("no compact text")
+
+
 class Table(Generic[R]):
     """Rows of one type under one prefix; `ids` are the fields that make the key, in order."""
 
@@ -336,8 +378,16 @@ class Table(Generic[R]):
         self.prefix = name.encode("ascii") + b"/"
         self._header = bytes([kind, version])
         self._ids = tuple(ids)
+        names = row_type.__struct_fields__
+        hints = get_type_hints(row_type)
+        self._id_types = [hints[name] for name in ids]
+        self._body = [name for name in names if name not in ids]
+        self._texts = [index for index, name in enumerate(self._body) if hints[name] is str]
+        self._lists = [index for index, name in enumerate(self._body) if hints[name] == list[str]]
+        # Where each field of a row is found in its ids and its body, one after the other.
+        self._order = [[*ids, *self._body].index(name) for name in names]
         self._encoder = msgspec.msgpack.Encoder()
-        self._decoder = msgspec.msgpack.Decoder(row_type)
+        self._decoder = msgspec.msgpack.Decoder(list[Any])
 
     def key(self, *ids: KeyPart) -> bytes:
         """Return the key of a row, or a prefix of keys if not all `ids` are given. Raises RowMalformed."""
@@ -345,8 +395,13 @@ class Table(Generic[R]):
 
     def put(self, row: R) -> Put:
         """Return the operation that stores `row`. Raises RowMalformed if it has no encoding."""
+        body = [getattr(row, name) for name in self._body]
         try:
-            return Put(self._key_of(row), self._header + self._encoder.encode(row))
+            for index in self._texts:
+                body[index] = compact(body[index])
+            for index in self._lists:
+                body[index] = [compact(text) for text in body[index]]
+            return Put(self._key_of(row), self._header + self._encoder.encode(body))
         except (UnicodeError, OverflowError, TypeError):
             raise self._malformed() from None
 
@@ -395,12 +450,38 @@ class Table(Generic[R]):
         try:
             if value[:2] != self._header:
                 raise self._malformed()
-            row = self._decoder.decode(memoryview(value)[2:])
-        except (msgspec.MsgspecError, ValueError):  # a UnicodeDecodeError is a ValueError
+            row = self._row_of(key, self._decoder.decode(memoryview(value)[2:]))
+        except (
+            msgspec.MsgspecError,
+            ValueError,
+            TypeError,
+            IndexError,
+        ):  # a UnicodeDecodeError is a ValueError
             raise self._malformed() from None
         if self._key_of(row) != key:
             raise self._malformed()
         return row
+
+    def _row_of(self, key: bytes, body: list[Any]) -> R:
+        if len(body) != len(self._body):
+            raise ValueError("a field is missing or too many")
+        for index in self._texts:
+            body[index] = expand(body[index])
+        for index in self._lists:
+            body[index] = [expand(text) for text in body[index]]
+        parts = [*self._parts(key), *body]
+        return msgspec.convert([parts[at] for at in self._order], self.row_type)
+
+    def _parts(self, key: bytes) -> Iterator[KeyPart]:
+        """Yield the ids in a key. Raises ValueError, IndexError."""
+        at = len(self.prefix)
+        for kind in self._id_types:
+            if kind is int:
+                part, at = key[at : at + 8], at + 8
+                yield int.from_bytes(part, "big")
+            else:
+                part, at = _split_part(key, at)
+                yield part if kind is bytes else _text_of(part)
 
     def _rows(self, found: Iterator[tuple[bytes, bytes]], *, skip: bytes) -> Iterator[R]:
         for key, value in found:
@@ -419,6 +500,10 @@ class Table(Generic[R]):
             if not 0 <= part <= _MAX_NUMBER:
                 raise self._malformed()
             return part.to_bytes(8, "big")
+        if isinstance(part, str) and len(part) in (_ID_CHARS, 64):
+            packed = compact(part)
+            if isinstance(packed, bytes):
+                return bytes([_ID_MARK if packed[0] == 2 else _HEX_MARK]) + packed[1:]
         encoded = _encoded(part)
         if encoded is None or len(encoded) > _MAX_PART_BYTES:
             raise self._malformed()
@@ -430,6 +515,23 @@ class Table(Generic[R]):
             hint="use the release that wrote the store, or restore the last verified backup",
             row=self.name,
         )
+
+
+def _split_part(key: bytes, at: int) -> tuple[bytes, int]:
+    """Return a text part at `at`, with the mark of what is compact, and where the next one begins."""
+    mark = key[at]
+    if mark in (_ID_MARK, _HEX_MARK):
+        end = at + 1 + (_ID_BYTES if mark == _ID_MARK else 32)
+        return key[at:end], end
+    return key[at + 1 : at + 1 + mark], at + 1 + mark
+
+
+def _text_of(part: bytes) -> str:
+    if part[:1] == bytes([_ID_MARK]) and len(part) == 1 + _ID_BYTES:
+        return _id_text(part[1:])
+    if part[:1] == bytes([_HEX_MARK]) and len(part) == 33:
+        return part[1:].hex()
+    return part.decode("utf-8")
 
 
 def _encoded(part: str | bytes) -> bytes | None:
@@ -492,14 +594,28 @@ def upload_key(blob_id: str) -> bytes:
 
 def upload_id(key: bytes) -> str:
     """Return the blob id in the key of an upload mark. Raises RowMalformed."""
-    blob_id = key[len(UPLOAD_TABLE) + 1 :].decode("ascii", "replace")
-    if upload_key(blob_id) != key:
-        raise RowMalformed("the key of an upload mark is malformed", row="upload")
+    return _blob_id_in(key[len(UPLOAD_TABLE) :], "upload")
+
+
+def chunk_blob_id(key: bytes) -> str:
+    """Return the blob id in the key of a chunk. Raises RowMalformed."""
+    return _blob_id_in(key[len(BLOB_TABLE) : -8], "blob")
+
+
+def _blob_id_in(part: bytes, row: str) -> str:
+    if part[:1] == bytes([_ID_MARK]) and len(part) == 1 + _ID_BYTES:
+        blob_id = _id_text(part[1:]) if part[1:4].isalpha() and part[1:4].isascii() else ""
+    else:
+        blob_id = part[1:].decode("ascii", "replace")
+    if not _BLOB_ID.fullmatch(blob_id) or _id_part(blob_id) != part:
+        raise RowMalformed(f"the key of a row of table {row} is malformed", row=row)
     return blob_id
 
 
 def _id_part(blob_id: str) -> bytes:
-    """Return length and text of a blob id: 1 to 64 characters A-Z, a-z, 0-9 and _."""
+    """Return the part of a key that names a blob: 1 to 64 characters A-Z, a-z, 0-9 and _."""
     if not _BLOB_ID.fullmatch(blob_id):
         raise RowMalformed("a blob id has 1 to 64 characters A-Z, a-z, 0-9 and _", row="blob")
+    if _ID.fullmatch(blob_id):
+        return bytes([_ID_MARK]) + _id_bytes(blob_id)
     return bytes([len(blob_id)]) + blob_id.encode("ascii")

@@ -175,7 +175,7 @@ def blobs_in(node: DemoNode) -> tuple[set[str], set[str], list[bytes]]:
     config = load_config(node.folder)
     keys = KeyFolder.open(node.folder / "keys", read_passphrase(config))
     with LevelStore.open(node.folder / "store", seal=RowSeal(keys.store_key())) as store:
-        held = {key[len(b"blob/") + 1 : -8].decode() for key in store.keys(b"blob/")}
+        held = {rows.chunk_blob_id(key) for key in store.keys(b"blob/")}
         named = {row.blob_id for row in rows.VERSION.scan(store)} | {
             row.blob_id for row in rows.REUSE.scan(store)
         }

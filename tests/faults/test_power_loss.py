@@ -203,7 +203,7 @@ def check(stand: Stand, node: Node, boundary: int) -> None:
         assert all(node.outbox.status_of(one) is not None for one in view.version.operation_ids)
     referred = {row.blob_id for row in rows.VERSION.scan(node.store)}
     referred |= {row.blob_id for row in rows.REUSE.scan(node.store)}
-    held_ids = {key[len(b"blob/") + 1 : -8].decode() for key in node.store.keys(b"blob/")}
+    held_ids = {rows.chunk_blob_id(key) for key in node.store.keys(b"blob/")}
     assert held_ids == referred - {""}
     assert node.audit.verify().first_broken is None
 

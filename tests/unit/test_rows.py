@@ -8,13 +8,25 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ulid import ULID
 
 from node.errors import RowMalformed
 from node.store import rows
 from node.store.rows import TABLES, Table
 from tests.unit.keyvalue_suite import MemoryKeyValue
 
-TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
+ULIDS = st.binary(min_size=16, max_size=16).map(lambda raw: str(ULID.from_bytes(raw)))
+IDS = st.builds(lambda prefix, ulid: f"{prefix}_{ulid}", st.sampled_from(["mat", "req", "blb"]), ULIDS)
+HEX = st.binary(min_size=32, max_size=32).map(bytes.hex)
+# Texts that are stored as the bytes they stand for, and others that almost are.
+TEXT = st.one_of(
+    st.text(st.characters(codec="utf-8"), max_size=20),
+    st.text("0123456789abcdef", min_size=63, max_size=65),
+    st.builds(lambda name, rest: name + rest, IDS, st.sampled_from(["", ".1", ".1.2.0", "…"])),
+    IDS.map(str.lower),
+    HEX.map(str.upper),
+    HEX,
+)
 VALUES: dict[Any, st.SearchStrategy[Any]] = {
     str: TEXT,
     bytes: st.binary(max_size=20),
@@ -105,10 +117,13 @@ def test_unknown_kind_version_and_surplus_field_are_refused(table: Table[Any]) -
         bytes([put.value[0] + 1]) + put.value[1:],
         put.value[:1] + b"\x02" + put.value[2:],
         put.value[:2] + msgspec.msgpack.encode([*fields, "more"]),
-        put.value[:2] + msgspec.msgpack.encode(fields[:-1]),
-        put.value[:2] + msgspec.msgpack.encode([None, *fields[1:]]),
         put.value + b"\x00",
+        put.value[:2] + msgspec.msgpack.encode({}),
+        put.value[:2],
     ]
+    if fields:
+        broken.append(put.value[:2] + msgspec.msgpack.encode(fields[:-1]))
+        broken.append(put.value[:2] + msgspec.msgpack.encode([None, *fields[1:]]))
     for value in broken:
         with pytest.raises(RowMalformed) as caught:
             table.decode(put.key, value)
@@ -123,9 +138,36 @@ def test_row_under_the_key_of_another_is_refused(table: Table[Any]) -> None:
 
 
 def test_rows_are_as_small_as_their_values() -> None:
-    assert (
-        rows.COMMITMENT.put(rows.CommitmentRow("ab", "mat_1", 1)).value == b"\x06\x01\x93\xa2ab\xa5mat_1\x01"
-    )
+    put = rows.COMMITMENT.put(rows.CommitmentRow("ab", "mat_1", 1))
+    assert (put.key, put.value) == (b"commitment/\x02ab", b"\x06\x01\x92\xa5mat_1\x01")
+
+
+def test_ids_and_digests_are_stored_as_the_bytes_they_stand_for() -> None:
+    digest, material = "5a" * 32, "mat_01JCV3Z5Y8K7Q2M4N6P8R0S2T4"
+    packed = b"mat" + ULID.from_str(material[4:]).bytes
+    put = rows.COMMITMENT.put(rows.CommitmentRow(digest, material, 1))
+    assert put.key == b"commitment/\xf9" + b"\x5a" * 32
+    assert put.value == b"\x06\x01\x92\xc4\x14\x02" + packed + b"\x01"
+    assert rows.MATERIAL.key(material) == b"material/\xf8" + packed
+    assert rows.chunk_key("blb" + material[3:], 1) == b"blob/\xf8blb" + packed[3:] + bytes(7) + b"\x01"
+
+
+@given(st.lists(IDS, min_size=2, max_size=6))
+def test_compact_ids_sort_as_the_ids_do(ids: list[str]) -> None:
+    assert sorted(ids, key=rows.MATERIAL.key) == sorted(ids)
+
+
+@given(TEXT | st.text(max_size=100))
+def test_a_text_comes_back_from_its_compact_form(text: str) -> None:
+    assert rows.expand(rows.compact(text)) == text
+
+
+@pytest.mark.parametrize(
+    "stored", [b"", b"\x01", b"\x01" + bytes(31), b"\x02" + bytes(18), b"\x03" + bytes(32)]
+)
+def test_bytes_that_stand_for_no_text_are_refused(stored: bytes) -> None:
+    with pytest.raises(ValueError, match="compact"):
+        rows.expand(stored)
 
 
 @given(st.lists(st.tuples(TEXT, TEXT), min_size=2, max_size=2, unique=True))
@@ -200,9 +242,10 @@ def test_limit_ends_a_scan(listed: MemoryKeyValue) -> None:
     assert names(rows.BY_AGENCY.scan(listed, "A", limit=0)) == []
 
 
-@given(st.text("abcXYZ019_", min_size=1, max_size=64), st.integers(0, 2**40))
-def test_upload_mark_names_its_blob(blob_id: str, number: int) -> None:
+@given(IDS | st.text("abcXYZ019_", min_size=1, max_size=64), st.integers(0, 2**40))
+def test_upload_mark_and_chunk_name_their_blob(blob_id: str, number: int) -> None:
     assert rows.upload_id(rows.upload_key(blob_id)) == blob_id
+    assert rows.chunk_blob_id(rows.chunk_key(blob_id, number)) == blob_id
     assert rows.chunk_key(blob_id, number).startswith(rows.blob_prefix(blob_id))
 
 
@@ -212,7 +255,9 @@ def test_blob_id_with_other_characters_is_refused(blob_id: str) -> None:
         rows.chunk_key(blob_id, 0)
 
 
-@pytest.mark.parametrize("key", [b"upload/", b"upload/\x05ab", b"upload/\x02a/", b"upload/\x02\xff\xff"])
+@pytest.mark.parametrize(
+    "key", [b"upload/", b"upload/\x05ab", b"upload/\x02a/", b"upload/\x02\xff\xff", b"upload/\xf8"]
+)
 def test_malformed_upload_mark_is_refused(key: bytes) -> None:
     with pytest.raises(RowMalformed):
         rows.upload_id(key)

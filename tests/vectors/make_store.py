@@ -199,13 +199,14 @@ def audit_rejects() -> Iterator[Asked]:
     yield "lone surrogate", "audit.hash", {**ENTRY, "actor": "\ud800"}
     yield "number beyond 2^53 - 1", "audit.hash", {**ENTRY, "time": 2**53}
     key, value = audit_row()
-    yield "row under another number", "audit.decode", decode_asked(key[:-1] + b"\x02", value)
+    yield "row under half a number", "audit.decode", decode_asked(key[:-4], value)
+    yield "row under a number and more", "audit.decode", decode_asked(key + b"\x00", value)
     yield "row of another kind", "audit.decode", decode_asked(key, b"\x01" + value[1:])
     yield "row of a later version", "audit.decode", decode_asked(key, value[:1] + b"\x02" + value[2:])
     yield (
         "row with a field too many",
         "audit.decode",
-        decode_asked(key, value[:2] + b"\x9b" + value[3:] + b"\x00"),
+        decode_asked(key, value[:2] + b"\x9a" + value[3:] + b"\x00"),
     )
     yield "truncated row", "audit.decode", decode_asked(key, value[:-1])
     yield "trailing byte", "audit.decode", decode_asked(key, value + b"\x00")
