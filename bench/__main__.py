@@ -7,10 +7,12 @@ from bench import (
     exemptions,
     gas,
     handover,
+    memory,
     opening,
     pushlarge,
     pushsmall,
     rebuild,
+    storeverify,
     verify,
 )
 from bench.runner import run
@@ -26,6 +28,8 @@ FIGURES = (
     handover,
     gas,
     disk,
+    memory,
+    storeverify,
     opening,
 )
 

@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from stdnum.cn import uscc
 
+from anchor.digests import SM3_DEFAULT_LIMIT_BYTES
 from node.errors import ConfigInvalid
 
 CONFIG_NAME = "deltaseal.toml"
@@ -43,6 +44,9 @@ class NodeConfig(BaseSettings):
     agencies: tuple[str, ...] = Field(min_length=1, description="USCCs of the agencies this node serves")
     passphrase_file: Path = Field(description="file that holds the passphrase of the key folder")
     max_file_bytes: int = Field(default=4 << 30, ge=1, description="largest file accepted")
+    sm3_max_bytes: int = Field(
+        default=SM3_DEFAULT_LIMIT_BYTES, ge=0, description="files below this size get an SM3 digest too"
+    )
     max_meta_bytes: int = Field(default=64 << 10, ge=1024, description="largest meta part or JSON body")
     rate_limit_per_s: float = Field(default=2000.0, gt=0, description="requests a second for one API key")
     max_connections: int = Field(default=2000, ge=8, description="open connections before 503")

@@ -1,4 +1,4 @@
-"""Receive a file: digest and encrypt it as it arrives, in threads, with at most two pieces waiting in memory.
+"""Receive a file: digested in one thread and encrypted and stored in another, as it arrives; at most two pieces wait.
 
 No plaintext touches the disk. Until the material's batch is written the chunks belong to an upload mark, which the
 sweep at start takes as an orphan.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ulid import ULID
 
-from anchor.digests import Digests, DigestStream, sm3_default
+from anchor.digests import Digests, DigestStream
 from anchor.failpoints import reach
 from anchor.keyvalue import Delete, Put
 from node.context import Node
@@ -44,7 +44,7 @@ def take_small(node: Node, content: bytes) -> Received:
     """Digest and encrypt a file that is here whole; nothing is written before `final_ops` are."""
     blob_id, file_key = f"blb_{ULID()}", secrets.token_bytes(32)
     writer = BlobWriter(node.store, blob_id, file_key)
-    stream = DigestStream(sm3=sm3_default(len(content)))
+    stream = DigestStream(sm3=len(content) < node.config.sm3_max_bytes)
     stream.update(content)
     writer.write(content)
     reach("intake", "piece")
@@ -58,7 +58,8 @@ async def receive(node: Node, chunks: AsyncIterator[bytes], *, expected_bytes: i
     """
     blob_id, file_key = f"blb_{ULID()}", secrets.token_bytes(32)
     writer = BlobWriter(node.store, blob_id, file_key)
-    stream = DigestStream(sm3=sm3_default(expected_bytes if expected_bytes is not None else 1 << 62))
+    sm3 = expected_bytes is not None and expected_bytes < node.config.sm3_max_bytes
+    stream = DigestStream(sm3=sm3)
     try:
         await _pump(chunks, stream, writer)
         digests = await asyncio.to_thread(stream.finish)
@@ -69,26 +70,35 @@ async def receive(node: Node, chunks: AsyncIterator[bytes], *, expected_bytes: i
 
 
 async def _pump(chunks: AsyncIterator[bytes], stream: DigestStream, writer: BlobWriter) -> None:
-    loop = asyncio.get_running_loop()
-    working: asyncio.Future[None] | None = None
+    working: set[asyncio.Future[None]] = set()
     gathered = bytearray()
     try:
         async for chunk in chunks:
             gathered += chunk
-            if len(gathered) < PIECE_BYTES:
-                continue
-            piece, gathered = bytes(gathered), bytearray()
-            if working is not None:
-                await working
-            working = loop.run_in_executor(None, _take, stream, writer, piece)
+            if len(gathered) >= PIECE_BYTES:
+                piece, gathered = bytes(gathered), bytearray()
+                await _settled(working)
+                working = _begin(stream, writer, piece)
     finally:
-        if working is not None:
-            await working
+        await _settled(working)
     if gathered:
-        await loop.run_in_executor(None, _take, stream, writer, bytes(gathered))
+        await _settled(_begin(stream, writer, bytes(gathered)))
 
 
-def _take(stream: DigestStream, writer: BlobWriter, piece: bytes) -> None:
-    stream.update(piece)
+def _begin(stream: DigestStream, writer: BlobWriter, piece: bytes) -> set[asyncio.Future[None]]:
+    """Digest and store a piece at the same time."""
+    run = asyncio.get_running_loop().run_in_executor
+    return {run(None, stream.update, piece), run(None, _store, writer, piece)}
+
+
+async def _settled(working: set[asyncio.Future[None]]) -> None:
+    """Wait for both, also if one fails: whoever deletes the chunks must not race a write. Raises what one raised."""
+    if working:
+        await asyncio.wait(working)
+        for one in working:
+            one.result()
+
+
+def _store(writer: BlobWriter, piece: bytes) -> None:
     writer.write(piece)
     reach("intake", "piece")
