@@ -40,6 +40,7 @@ _READY_FIXES = {
     "chain_unavailable": "start the chain: deltaseal chain run",
     "chain_mismatch": "the node was made for another chain: check chain_rpc, chain_id and directory",
     "chain_not_final": "too few signers seal: bring back those that are down",
+    "clock_jumped": "the machine's clock was set: set it right, then it agrees with the chain again",
     "chain_stalled": "no new blocks: see that the chain's engine or enough of its signers run",
     "chain_regressed": "the chain lost blocks that were final: restore it, or rebuild the index",
 }

@@ -6,7 +6,7 @@ Holds no rule. Must not import services, routes or federation.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +20,7 @@ from anchor.chain.finality import Finality
 from anchor.chain.gateway import Gateway
 from anchor.outbox import Outbox
 from anchor.signer import Signer
+from node.clocks import Clock
 from node.config import NodeConfig
 from node.http.idempotency import IdempotencyGate
 from node.keys import KeyFolder
@@ -141,7 +142,7 @@ class Node:
     follower: Follower
     outbox: Outbox
     audit: AuditLog
-    clock: Callable[[], int]
+    time: Clock
     peers: httpx.Client
     idempotency: IdempotencyGate
     chain: ChainState = field(default_factory=ChainState)
@@ -163,9 +164,13 @@ class Node:
         default_factory=lambda: ThreadPoolExecutor(PEER_THREADS, thread_name_prefix="peer")
     )
 
+    def clock(self) -> int:
+        """Return what the machine's clock says, in unix seconds: for what is noted, not for what is judged."""
+        return self.time.now()
+
     def now(self) -> datetime:
-        """Return the present as an aware UTC datetime."""
-        return datetime.fromtimestamp(self.clock(), UTC)
+        """Return the present, by which documents are judged, as an aware UTC datetime."""
+        return datetime.fromtimestamp(self.time.judging(), UTC)
 
     def faults(self) -> tuple[str, ...]:
         """Name what keeps this node from knowing the chain's present state."""

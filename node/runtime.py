@@ -30,6 +30,7 @@ from anchor.chain.gateway import Gateway
 from anchor.outbox import Outbox
 from anchor.signer import Signer, load_keystore, save_keystore
 from node import single
+from node.clocks import Clock
 from node.config import NodeConfig, load_config, write_config
 from node.context import Node
 from node.errors import ConfigInvalid
@@ -264,6 +265,7 @@ def _wire(
     index, keyring = ChainIndex(index_store), KeyRing()
     finality = finality_for(config.engine, signer_sets=index.signer_sets)
     index.use_keys(keyring)
+    clock = Clock(block_time=lambda: _final_time(index))
     node_id = rows.SETTING.get(store, "node_id")
     member = index.member_by_account(signer.address)
     member_id = member.member_id if member else 0
@@ -291,14 +293,19 @@ def _wire(
             finality=finality,
         ),
         audit=AuditLog(store),
-        clock=lambda: int(time.time()),
+        time=clock,
         peers=guarded_client(config.peer_networks, timeout_s=config.peer_timeout_s),
-        idempotency=IdempotencyGate(store, secret=keys.lookup_key()),
+        idempotency=IdempotencyGate(store, secret=keys.lookup_key(), clock=clock.now, horizon=clock.earliest),
         council=load_keystore(council_path, passphrase) if council_path.exists() else None,
     )
     node.chain.member_id = member_id
     node.learn_keys()
     return node
+
+
+def _final_time(index: ChainIndex) -> int:
+    final = index.final_point()
+    return final.time if final else 0
 
 
 def _deployment(config: NodeConfig, gateway: Gateway, store: LevelStore) -> Deployment:
@@ -350,6 +357,7 @@ def make_app(node: Node) -> FastAPI:
         pepper=node.keys.pepper(),
         cursor_key=node.keys.lookup_key(),
         idempotency=node.idempotency,
+        clock=node.time.latest,
         limits=limits,
         version=operating.VERSION,
     )

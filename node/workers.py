@@ -94,8 +94,13 @@ def follow_once(node: Node) -> bool:
     node.chain.head_time = progress.head_time
     # Records that could only now be read took the newest blocks with them; they come with the next step.
     node.chain.caught_up = node.chain.caught_up or not (progress.behind or learned)
-    problem = progress.problem or _start_problem(node) or _head_age_problem(node)
-    problem = problem or _final_age_problem(node, progress)
+    problem = (
+        progress.problem
+        or _start_problem(node)
+        or _clock_problem(node)
+        or _head_age_problem(node)
+        or _final_age_problem(node, progress)
+    )
     if problem and problem != node.chain.problem:
         LOG.warning("chain_problem", code=problem)
     if node.chain.problem and not problem:
@@ -113,9 +118,20 @@ def _start_problem(node: Node) -> str | None:
     return None if node.chain.caught_up else "index_behind"
 
 
+def _clock_problem(node: Node) -> str | None:
+    """A clock that was set is believed again once the chain's newest block bears it out."""
+    if not node.time.jumped():
+        return None
+    if abs(node.clock() - node.chain.head_time) > node.config.head_age_limit_s:
+        return "clock_jumped"
+    node.time.trust()
+    return None
+
+
 def _head_age_problem(node: Node) -> str | None:
     # A frozen chain answers and never advances; only the age of its head tells.
-    return "chain_stalled" if node.clock() - node.chain.head_time > node.config.head_age_limit_s else None
+    age_s = node.time.judging() - node.chain.head_time
+    return "chain_stalled" if age_s > node.config.head_age_limit_s else None
 
 
 def _final_age_problem(node: Node, progress: FollowProgress) -> str | None:

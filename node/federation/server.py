@@ -109,7 +109,7 @@ def answer_release(node: Node, signed: SignedRequest, *, request_id: str) -> Ite
 def _authenticate(node: Node, signed: SignedRequest) -> None:
     request, now = signed.request, node.clock()
     member = node.index.member_by_account(request_signer(signed, node.deployment))
-    if member is None or member.member_id != request.requester or not member.is_active(now):
+    if member is None or member.member_id != request.requester or not member.is_active(node.time.latest()):
         raise ReleaseUnauthorised("the request is not signed by an active member", reason="signer")
     if request.audience != node.chain.member_id:
         raise ReleaseUnauthorised("the request is for another member", reason="audience")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -71,6 +72,7 @@ class FrameParts:
     pepper: bytes
     cursor_key: bytes
     idempotency: IdempotencyGate
+    clock: Callable[[], float] = time.time
     limits: HttpLimits = field(default_factory=HttpLimits)
     version: str = "0"
     logger: FilteringBoundLogger = field(default_factory=make_logger)
@@ -208,6 +210,7 @@ def _make_frame(parts: FrameParts) -> Frame:
     authenticator = Authenticator(
         parts.api_keys,
         pepper=parts.pepper,
+        clock=parts.clock,
         failures=TokenBuckets(rate_per_s=limits.failure_rate_per_s, burst=limits.failure_burst),
         requests=TokenBuckets(rate_per_s=limits.key_rate_per_s, burst=limits.key_burst),
     )

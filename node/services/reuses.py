@@ -160,7 +160,7 @@ def gather(
     )
     facts = ReuseFacts(
         member_id=node.chain.member_id,
-        member_active=member is not None and member.is_active(node.clock()),
+        member_active=member is not None and member.is_active(node.time.latest()),
         agency=node.catalog.agency(agency),
         matter=matter,
         req_id=body.req_id,

@@ -9,6 +9,7 @@ from typing import Any
 
 from anchor.chain.finality import FinalPoint
 from anchor.errors import ChainUnavailable
+from node.clocks import Clock
 from node.context import ChainState
 from node.workers import follow_once
 from verifier.errors import IndexCorrupt
@@ -34,6 +35,7 @@ def stepping(*steps: int | Exception) -> Any:
         chain=ChainState(),
         config=SimpleNamespace(head_age_limit_s=60),
         clock=lambda: NOW,
+        time=Clock(block_time=lambda: NOW, wall=lambda: float(NOW), steady=lambda: 0.0),
         index=SimpleNamespace(member_by_account=lambda _account: None),
         signer=SimpleNamespace(address=b""),
         learn_keys=lambda: False,
@@ -91,6 +93,6 @@ def test_an_unreachable_chain_is_named_and_forgotten_when_it_is_back() -> None:
 
 def test_a_head_that_stands_still_is_stalled() -> None:
     node = stepping(0)
-    node.clock = lambda: NOW + 61
+    node.time = Clock(block_time=lambda: NOW, wall=lambda: NOW + 61.0, steady=lambda: 0.0)
     follow_once(node)
     assert node.chain.problem == "chain_stalled"
