@@ -87,6 +87,7 @@ _BY_EXIT: dict[ExitCode, str] = {
         push_journal_corrupt checkpoint_malformed
     """,
     ExitCode.UNAVAILABLE: """
+        descriptors_scarce port_taken
         chain_unavailable chain_answer_malformed chain_regressed chain_folder_locked
         journal_unwritable engine_missing engine_failed logs_missing node_unreachable
         node_answer_malformed node_busy rate_limited request_timeout not_admitted domain_key_missing

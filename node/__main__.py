@@ -14,13 +14,20 @@ from pathlib import Path
 from anchor.errors import ChainMismatch, ChainUnavailable, DeltasealError, EngineMissing
 from anchor.headers import Engine
 from node.config import load_config
-from node.errors import ConfigInvalid, KeyFolderError, StoreError, StoreLocked
+from node.errors import (
+    ConfigInvalid,
+    DescriptorsScarce,
+    KeyFolderError,
+    PortTaken,
+    StoreError,
+    StoreLocked,
+)
 from node.runtime import InitRequest, initialise, serve
 from node.storeprogram import add_store_commands
 
 EXIT_INVALID = 6
 EXIT_UNAVAILABLE = 8
-_UNAVAILABLE = (StoreLocked, ChainUnavailable)
+_UNAVAILABLE = (StoreLocked, ChainUnavailable, DescriptorsScarce, PortTaken)
 _INVALID = (ConfigInvalid, KeyFolderError, ChainMismatch, EngineMissing, StoreError)
 
 

@@ -153,6 +153,18 @@ class ConfigInvalid(NodeError):
     code = "config_invalid"
 
 
+class DescriptorsScarce(NodeError):
+    """The process may open fewer files than a node needs (facts: allowed, needed)."""
+
+    code = "descriptors_scarce"
+
+
+class PortTaken(NodeError):
+    """The address to listen on is in use, or may not be used."""
+
+    code = "port_taken"
+
+
 class MaterialInvalid(NodeError):
     """A field of a request about materials is refused; `facts` holds pointer and reason."""
 

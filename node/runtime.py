@@ -33,7 +33,8 @@ from node import single
 from node.clocks import Clock
 from node.config import NodeConfig, load_config, write_config
 from node.context import Node
-from node.errors import ConfigInvalid
+from node.descriptors import allow_connections
+from node.errors import ConfigInvalid, PortTaken
 from node.federation.endpoints import guarded_client
 from node.http.app import FrameParts, create_app
 from node.http.auth import SCOPES, issue_key
@@ -344,7 +345,7 @@ def make_app(node: Node) -> FastAPI:
     """Return the HTTP app of a node."""
     config = node.config
     limits = HttpLimits(
-        connection=ConnectionLimits(max_connections=config.max_connections),
+        connection=ConnectionLimits(max_connections=allow_connections(config.max_connections)),
         address_rate_per_s=2 * config.rate_limit_per_s,
         address_burst=4 * config.rate_limit_per_s,
         max_meta_bytes=config.max_meta_bytes,
@@ -390,6 +391,7 @@ def serve(config: NodeConfig, *, embedded_chain: bool = False) -> int:
 
 
 def _serve_node(config: NodeConfig) -> int:
+    allow_connections(config.max_connections)  # before anything is opened
     node = open_node(config)
     swept = sweep_orphans(node.store, live=lambda _blob_id: False)
     LOG.info("node_open", node=node.node_id, orphans_swept=swept)
@@ -406,7 +408,7 @@ def _serve_node(config: NodeConfig) -> int:
         gc.freeze()
         server = _Server(server_config(app, host=config.host, port=config.port, limits=limits))
         _run(server)
-        return 0 if server.started else 8
+        return 0
     finally:
         workers.stop()
         close_node(node)
@@ -417,8 +419,16 @@ def _run(server: uvicorn.Server) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(server.serve())
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(server.serve())
+    except SystemExit:
+        # How uvicorn says that it cannot listen.
+        raise PortTaken(
+            "the node cannot listen on its address",
+            hint="stop the process that uses the port, or change host and port in deltaseal.toml",
+            port=server.config.port,
+        ) from None
 
 
 __all__: Sequence[str] = ("InitRequest", "close_node", "initialise", "make_app", "open_node", "serve")

@@ -140,6 +140,8 @@ REGISTRY: Mapping[str, ProblemRow] = {
     "store_key_exhausted": ProblemRow(503, "存储密钥已用尽", "Store key exhausted"),
     "store_error": ProblemRow(503, "数据库出错", "Store failed"),
     "key_folder_error": ProblemRow(500, "密钥目录出错", "Key folder failed"),
+    "descriptors_scarce": ProblemRow(503, "可打开的文件数过少", "Too few file descriptors"),
+    "port_taken": ProblemRow(503, "监听地址已被占用", "Address in use"),
     "store_starved": ProblemRow(503, "数据库缺少系统资源", "Store lacks system resources", True),
     "store_closed": ProblemRow(503, "数据库已关闭", "Store closed", True),
     "row_malformed": ProblemRow(500, "存储行格式不正确", "Malformed row"),
