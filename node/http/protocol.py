@@ -105,9 +105,11 @@ class DeadlineProtocol(HttpToolsProtocol):
             self._received += len(data)
         try:
             self.parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._start_deferred()
-            self._refuse(self._fault or "request_framing")
+            # A callback that gets no memory comes back as a parser error, and is not the client's.
+            starved = isinstance(error.__context__, MemoryError)
+            self._refuse("node_busy" if starved else self._fault or "request_framing")
             return
         self._start_deferred()  # Its body is still on its way: nobody waits for it here.
         # A header line without end reaches no callback, so the raw bytes are counted too.
@@ -125,6 +127,9 @@ class DeadlineProtocol(HttpToolsProtocol):
         """The peer reads again."""
         self._stalled = None
         super().resume_writing()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Leave idle connections to `_watch`, which knows when the process stood still."""
 
     # Callbacks of the parser. What they raise comes back from feed_data as a parser error.
 

@@ -4,6 +4,7 @@ import json
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -262,3 +263,65 @@ def test_framing_is_judged_here_also_if_the_parser_lets_it_pass(fields: dict[str
         connection._check_framing()
     connection.parser, connection.headers = _Parser("1.1"), [(b"host", b"a"), (b"content-length", b"4")]
     connection._check_framing()
+
+
+def test_a_body_that_trickles_for_ever_is_cut_in_the_end() -> None:
+    limits = quick_connection(HttpLimits(), body_interval_s=0.1, body_interval_bytes=1, body_total_s=0.5)
+    with running_frame(limits) as frame, frame.connect() as client:
+        key = frame.keys.issue("materials:write").encode()
+        client.sendall(
+            b"POST /v1/writes/x HTTP/1.1\r\nHost: a\r\nIdempotency-Key: k\r\nContent-Length: 100000\r\n"
+            b"Authorization: Bearer " + key + b"\r\n\r\n"
+        )
+        client.settimeout(0.02)
+        answer = b""
+        for _ in range(2000):
+            try:
+                client.sendall(b"x")
+                answer = client.recv(65536)
+                break
+            except TimeoutError:
+                continue
+        assert b" 408 " in answer
+        assert frame.toy.written == 0
+
+
+def test_time_in_which_the_process_stood_still_counts_against_nobody() -> None:
+    limits = quick_connection(HttpLimits(), body_interval_s=0.4, head_timeout_s=0.4, keep_alive_s=0.4)
+    with (
+        running_frame(limits) as frame,
+        frame.connect() as client,
+        frame.connect() as other,
+        frame.connect() as idle,
+    ):
+        key = frame.keys.issue("materials:write").encode()
+        body = b"x" * 30_000
+        client.sendall(
+            b"POST /v1/writes/x HTTP/1.1\r\nHost: a\r\nIdempotency-Key: k\r\nContent-Length: 30000\r\n"
+            b"Authorization: Bearer " + key + b"\r\n" + CLOSE + body[:1]
+        )
+        other.sendall(GET)
+        idle.sendall(GET + b"\r\n")
+        assert b" 200 " in idle.recv(65536)
+        # The loop sleeps for longer than all deadlines; what comes meanwhile waits in the kernel.
+        frame.server.servers[0].get_loop().call_soon_threadsafe(time.sleep, 1.5)
+        client.sendall(body[1:])
+        other.sendall(CLOSE)
+        idle.sendall(GET + CLOSE)
+        assert b" 200 " in read_to_end(idle)
+        assert b" 201 " in read_to_end(client)
+        assert b" 200 " in read_to_end(other)
+
+
+def test_a_lack_of_memory_while_a_request_arrives_is_not_called_the_clients_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def on_body(self: DeadlineProtocol, body: bytes) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(DeadlineProtocol, "on_body", on_body)
+    with running_frame() as frame:
+        key = frame.keys.issue("materials:write").encode()
+        head = b"POST /v1/writes/x HTTP/1.1\r\nHost: a\r\nIdempotency-Key: k\r\nContent-Length: 3\r\n"
+        answer = frame.exchange(head + b"Authorization: Bearer " + key + b"\r\n\r\nabc")
+        assert code_of(answer) == "node_busy"
