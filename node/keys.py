@@ -207,8 +207,8 @@ class KeyFolder:
     def _load_kek(self, agency: str, epoch: int) -> bytes | None:
         with _file_errors(KEK_FOLDER):
             content = self._kek_path(agency, epoch).read_bytes()
-        # All zero: erasing was interrupted between overwriting and the tombstone.
-        if content == _ERASED or not any(content):
+        # All zero: erasing was interrupted between overwriting and the tombstone. An empty file is damage.
+        if content == _ERASED or (len(content) > KEY_BYTES and not any(content)):
             return None
         try:
             return unwrap_key(self._root.kek, content, _kek_aad(agency, epoch))
