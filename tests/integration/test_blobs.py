@@ -1,5 +1,6 @@
 """Encrypted chunks on a real store: any size comes back, any harm is noticed, no orphan stays."""
 
+import gc
 import os
 import random
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from node.store.blobs import (
     condemn,
     delete_blob,
     read_blob,
+    sweep_forsaken,
     sweep_orphans,
 )
 from node.store.leveldb import LevelStore
@@ -325,3 +327,21 @@ def test_blob_id_that_could_leave_its_place_is_refused(store: LevelStore) -> Non
     writer = BlobWriter(store, "a/../b", KEY)
     with pytest.raises(RowMalformed):
         writer.write(os.urandom(2 * CHUNK_BYTES))
+
+
+def test_a_running_node_sweeps_chunks_that_nobody_writes_any_more_and_no_others(tmp_path: Path) -> None:
+    with make.made(tmp_path / "store") as store:
+        going_on = BlobWriter(store, "blb_1", KEY)
+        left = BlobWriter(store, "blb_2", KEY)
+        ended = BlobWriter(store, "blb_3", KEY)
+        for writer in (going_on, left, ended):
+            writer.write(bytes(4 * CHUNK_BYTES))
+        ended.finish()
+        del left, writer
+        gc.collect()
+        assert sweep_forsaken(store) == 1
+        going_on.finish()
+        assert sweep_forsaken(store) == 0
+        assert not list(store.keys(b"blob/" + bytes([5]) + b"blb_2"))
+        for name in ("blb_1", "blb_3"):
+            assert sum(map(len, read_blob(store, name, KEY))) == 4 * CHUNK_BYTES

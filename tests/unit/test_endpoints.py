@@ -10,7 +10,7 @@ import pytest
 
 from node.errors import EndpointRefused
 from node.federation import endpoints
-from node.federation.endpoints import GuardedBackend, check_address, guarded_client
+from node.federation.endpoints import GuardedBackend, PacedStream, check_address, guarded_client
 
 
 @pytest.mark.parametrize(
@@ -70,3 +70,40 @@ def test_redirects_are_not_followed_and_proxies_are_not_used() -> None:
     with guarded_client([], timeout_s=1) as client:
         assert not client.follow_redirects
         assert not client.trust_env
+
+
+class Dripping(httpcore.NetworkStream):
+    """A connection that brings `piece_bytes` in each read, each of which takes a second."""
+
+    def __init__(self, piece_bytes: int) -> None:
+        self.piece_bytes = piece_bytes
+        self.now = 0.0
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        self.now += 1.0
+        return bytes(self.piece_bytes)
+
+
+@pytest.mark.parametrize(("piece_bytes", "reads"), [(1, 11), (500, 11), (2000, None), (20_000, None)])
+def test_a_peer_that_dawdles_is_given_up_and_one_that_goes_on_is_not(
+    piece_bytes: int, reads: int | None
+) -> None:
+    source = Dripping(piece_bytes)
+    stream = PacedStream(source, interval_s=10, timer=lambda: source.now)
+    done = 0
+    try:
+        while done < 1000:
+            stream.read(65536)
+            done += 1
+    except httpcore.ReadTimeout:
+        assert done + 1 == reads
+    else:
+        assert reads is None
+
+
+def test_time_in_which_we_do_not_read_is_not_the_peers() -> None:
+    source = Dripping(1000)
+    stream = PacedStream(source, interval_s=10, timer=lambda: source.now)
+    for _ in range(9):
+        stream.read(65536)
+        source.now += 100
