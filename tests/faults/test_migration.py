@@ -17,13 +17,13 @@ from node.errors import StoreNewer, StoreOlder
 from node.indexfolder import open_index
 from node.keys import KeyFolder
 from node.runtime import read_passphrase
-from node.services.backups import check_backup
+from node.services.backups import check_backup, save_backup, write_backup
 from node.store import migrations, rows
 from node.store.envelope import RowSeal
 from node.store.identity import OLDEST_SCHEMA, SCHEMA
 from node.store.leveldb import LevelStore
 from tests.e2e.papers import INVOICE, Raw, fresh_file, lease_wish, meta_of
-from tests.faults.node_folder import PASSPHRASE, content_of, make_keys, make_store, run_node
+from tests.faults.node_folder import NODE_ID, PASSPHRASE, content_of, make_keys, make_store, run_node
 
 WAITING, DONE = [f"reu_{n:026d}" for n in range(7)], [f"reu_{n:026d}" for n in range(7, 12)]
 
@@ -141,12 +141,18 @@ def test_a_migration_killed_at_any_point_opens_nowhere_and_is_finished_by_the_sa
 
 
 def test_an_interrupted_migration_takes_no_other_backup(folder: Path, tmp_path: Path) -> None:
-    keys = keys_of(folder)
+    keys, other = keys_of(folder), tmp_path / "other"
     with LevelStore.open(folder / "store", seal=RowSeal(keys.store_key()), older=True) as store:
         migrations.note_backup(store, "ab" * 32)
-    done = run_node("store", "migrate", "--data-dir", str(folder), "--backup", str(tmp_path / "other"))
-    assert done.returncode == 10
-    assert not (tmp_path / "other").exists()
+        save_backup(write_backup(store, keys, node_id=NODE_ID, created_at=1), other, keys)
+    for file, code, said in (
+        (other, 6, "migration_backup_foreign"),
+        (tmp_path / "none", 10, "store_damaged"),
+    ):
+        done = run_node("store", "migrate", "--data-dir", str(folder), "--backup", str(file))
+        assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+    with pytest.raises(StoreOlder):
+        waiting_in(folder)
 
 
 def test_a_backup_of_a_later_release_makes_no_store(
