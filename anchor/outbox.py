@@ -171,7 +171,8 @@ class Outbox:
 
     def status_of(self, operation_id: str) -> OperationStatus | None:
         """Say where an operation is; None when it was never written."""
-        return self._store.status_of(operation_id)
+        # Ids are ASCII by their making; a caller may ask for anything.
+        return self._store.status_of(operation_id) if operation_id.isascii() else None
 
     def progress(self) -> OutboxProgress:
         """Say what waits now, without asking the chain."""

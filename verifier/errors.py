@@ -43,13 +43,30 @@ class FieldProblem:
     code: str
 
 
+def declared_places(problems: Sequence[FieldProblem]) -> list[FieldProblem]:
+    """Return the problems without names that only the sender knows, for answers, logs and messages.
+
+    An unknown field, and all that lies in it, is told of at the object that holds it: its name may be anything,
+    an id number too. `problems` itself keeps the names, for whoever holds the entry.
+    """
+    unknown = [one.pointer for one in problems if one.code == "unknown_field"]
+
+    def place(pointer: str) -> str:
+        for one in unknown:
+            if pointer == one or pointer.startswith(one + "/"):
+                return place(one.rpartition("/")[0])
+        return pointer
+
+    return list(dict.fromkeys(FieldProblem(place(one.pointer), one.code) for one in problems))
+
+
 class CatalogEntryInvalid(VerifierError):
     """A catalogue entry breaks its kind's schema or a code rule; `problems` names every place."""
 
     code: ClassVar[str] = "catalog_entry_invalid"
 
     def __init__(self, kind: str, problems: Sequence[FieldProblem]) -> None:
-        first = problems[0]
+        first = declared_places(problems)[0]
         super().__init__(
             f"the {kind} entry breaks its schema in {len(problems)} place(s), first at "
             f"{first.pointer or 'its root'}: {first.code}",

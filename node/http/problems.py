@@ -22,6 +22,7 @@ from starlette.types import Scope
 
 from anchor.errors import DeltasealError
 from node.http.errors import FieldFault, HttpError, RequestInvalid
+from verifier.errors import declared_places
 
 Language = Literal["zh", "en"]
 
@@ -341,7 +342,7 @@ def request_id_of(scope: Scope) -> str:
 
 def _faults_of(error: DeltasealError) -> tuple[FieldFault, ...]:
     # The verifier names the places in a catalogue entry `problems`; they have the same two members.
-    found: Sequence[Any] = getattr(error, "faults", ()) or getattr(error, "problems", ())
+    found: Sequence[Any] = getattr(error, "faults", ()) or declared_places(getattr(error, "problems", ()))
     reason = str(error.facts.get("reason", ""))
     if not found and _REASON.fullmatch(reason):  # a use case names one field, or the whole, by facts
         return (FieldFault(str(error.facts.get("pointer", "")), reason),)

@@ -20,6 +20,7 @@ from node.services.ledgeracts import REASONS
 from node.services.materials import MaterialView
 from node.services.waits import WaitState
 from node.store import rows
+from verifier.errors import declared_places
 from verifier.index import EntryVersion, Member
 from verifier.receipts import Receipt, ReceiptFindings, ReceiptVerdict
 from verifier.subjects import Subject, mask_subject
@@ -196,7 +197,10 @@ def render_import(result: ImportResult) -> JsonObject:
         "published": len(result.published),
         "unchanged": result.unchanged,
         "rejected": [
-            {"line": line, "errors": [{"pointer": one.pointer, "code": one.code} for one in problems]}
+            {
+                "line": line,
+                "errors": [{"pointer": one.pointer, "code": one.code} for one in declared_places(problems)],
+            }
             for line, problems in result.rejected
         ],
         "operations": [one.operation_id for one in result.published],

@@ -34,7 +34,7 @@ from verifier.catalog import (
     render_entry,
     validate_entry,
 )
-from verifier.errors import CatalogEntryInvalid
+from verifier.errors import CatalogEntryInvalid, declared_places
 
 USCC = "11310000FAKE000212"
 PERIOD = {"from": "2026-01-01", "to": "2026-12-31"}
@@ -290,6 +290,18 @@ ELSEWHERE = {
     ("/domains", "out_of_range"): "/domains/0",
     ("/requirements/0/exemptionRoutes", "not_allowed"): "/requirements/0/exemptionRoutes/0",
 }
+
+
+def test_the_name_of_an_unknown_field_is_for_its_sender_alone() -> None:
+    """A message goes into answers and logs; what a sender wrote into an entry must not."""
+    code, value = GOOD["duty"]
+    for strange in ({"310104185001010014": 1}, {"a/b": {"310104185001010014": "x\n"}}):
+        with pytest.raises(CatalogEntryInvalid) as refused:
+            validate_entry("duty", code, value | strange)
+        assert "310104185001010014" not in str(refused.value)
+        shown = declared_places(refused.value.problems)
+        assert {one.pointer for one in shown} == {""}
+        assert ("", "unknown_field") in {(one.pointer, one.code) for one in shown}
 
 
 @pytest.mark.parametrize(("kind", "path", "value", "expected"), BAD)
