@@ -178,31 +178,72 @@ def check_json_type(request: Request) -> None:
         )
 
 
+# Schemas of request bodies, by name; collected while the routes are declared.
+_SHAPES: dict[str, Any] = {}
+_KEY_PARAMETER: dict[str, Any] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": True,
+    "description": "names this write: a repeated request is answered as the first was",
+    "schema": {"type": "string", "pattern": "^[!#-~]{1,128}$"},
+}
+_PURPOSE_PARAMETERS: tuple[dict[str, Any], ...] = tuple(
+    {
+        "name": name,
+        "in": "header",
+        "required": True,
+        "description": text,
+        "schema": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-$&-~]+$"},
+    }
+    for name, text in (
+        ("Deltaseal-Purpose", "what the document is read for, percent-encoded UTF-8; kept in the audit log"),
+        ("Deltaseal-Case", "number of the case, percent-encoded UTF-8; kept in the audit log"),
+    )
+)
+
+
 def example(
     *,
     request: object = None,
     response: object = None,
     status: int = 200,
     media_type: str = "application/json",
-    schema: Mapping[str, Any] | None = None,
+    shape: Any = None,
     response_media_type: str = "application/json",
+    also: Mapping[int, str] | None = None,
+    keyed: bool = False,
+    purposed: bool = False,
 ) -> dict[str, Any]:
     """Return `openapi_extra` for a route: an example of what it takes and of what it answers.
 
-    `schema` describes the request body; the frame cannot derive it, since routes read bodies themselves.
+    The frame cannot derive what routes read themselves: `shape` is the struct of the request body, `also` names
+    further statuses of success, `keyed` says that the route takes an Idempotency-Key, `purposed` that it takes
+    purpose and case.
     """
     extra: dict[str, Any] = {}
     if request is not None:
-        content = {"schema": dict(schema or {"type": "object"}), "example": request}
+        content = {"schema": _schema_of(shape), "example": request}
         extra["requestBody"] = {"required": True, "content": {media_type: content}}
-    if response is not None:
+    found = {status: "Successful Response", **(also or {})} if response is not None else dict(also or {})
+    if found:
         extra["responses"] = {
-            str(status): {
-                "description": "Successful Response",
-                "content": {response_media_type: {"example": response}},
-            }
+            str(number): {"description": text, "content": {response_media_type: {}}}
+            for number, text in found.items()
         }
-    return extra
+    if response is not None:
+        extra["responses"][str(status)]["content"][response_media_type] = {"example": response}
+    parameters = [*([_KEY_PARAMETER] if keyed else ()), *(_PURPOSE_PARAMETERS if purposed else ())]
+    return {**extra, "parameters": parameters} if parameters else extra
+
+
+def _schema_of(shape: Any) -> dict[str, Any]:
+    if shape is None:
+        return {"type": "object"}
+    (schema,), components = msgspec.json.schema_components(
+        [shape], ref_template="#/components/schemas/{name}"
+    )
+    _SHAPES.update(components)
+    return dict(schema)
 
 
 def _make_frame(parts: FrameParts) -> Frame:
@@ -259,10 +300,15 @@ def _with_problems(document: dict[str, Any]) -> dict[str, Any]:
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    schemas["Problem"] = _PROBLEM_SCHEMA
+    schemas |= {**_SHAPES, "Problem": _PROBLEM_SCHEMA}
     content = {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     for path in document.get("paths", {}).values():
         for operation in path.values():
-            operation["responses"].pop("422", None)
+            own = operation["responses"].pop("422", {})
+            if (
+                own and own["description"] != "Validation Error"
+            ):  # that is the framework's, which we never answer
+                own["content"]["application/json"].pop("schema", None)
+                operation["responses"]["422"] = own
             operation["responses"]["default"] = {"description": "Problem", "content": content}
     return document

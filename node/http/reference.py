@@ -41,9 +41,14 @@ def _render(method: str, route: APIRoute) -> str:
     request = extra.get("requestBody", {}).get("content", {})
     for media_type, content in request.items():
         lines.append(f"\nTakes `{media_type}`:\n\n{_block(content['example'])}")
+    headers = [f"`{one['name']}`: {one['description']}" for one in extra.get("parameters", ())]
+    lines += [f"\nNeeds the header {text}.\n" for text in headers]
     for status, response in extra.get("responses", {}).items():
         for media_type, content in response["content"].items():
-            lines.append(f"\nAnswers {status} `{media_type}`:\n\n{_block(content['example'])}")
+            if "example" in content:
+                lines.append(f"\nAnswers {status} `{media_type}`:\n\n{_block(content['example'])}")
+            else:
+                lines.append(f"\nAnswers {status} `{media_type}` too: {response['description']}.\n")
     return "".join(lines)
 
 

@@ -19,7 +19,7 @@ from node.http.strictjson import decode_body, parse_json
 from node.http.views import render_entry, render_import, render_publication
 from node.http.writes import Answer, Kept, actor_of, answer_once, node_of, wait_for
 from node.services import catalog
-from node.services.requests import EntryState
+from node.services.requests import EntryState, ImportLine
 from verifier.catalog import KIND_NUMBERS
 from verifier.index import EntryVersion
 
@@ -65,8 +65,11 @@ def _expected(request: Request) -> int | None:
     openapi_extra=example(
         request='{"kind":"duty","code":"DY-310000-SCJG-0007","entry":{}}\n',
         media_type="application/x-ndjson",
+        shape=ImportLine,
         response={"published": 1, "unchanged": 0, "rejected": [], "operations": ["cat.01J…"]},
         status=202,
+        also={422: "Lines were refused; with mode=all nothing is published"},
+        keyed=True,
     ),
 )
 async def import_entries(
@@ -109,7 +112,11 @@ def _first_of_each(node: Node, operations: list[str]) -> list[str]:
     status_code=202,
     summary="Publish a version of an entry",
     openapi_extra=example(
-        request=ENTRY["entry"], response={**ENTRY, "anchor": {"status": "pending"}}, status=202
+        request=ENTRY["entry"],
+        response={**ENTRY, "anchor": {"status": "pending"}},
+        status=202,
+        also={200: "The text that stands there already, or that is final now"},
+        keyed=True,
     ),
 )
 async def publish(request: Request, caller: Writer, kind: str, code: str, wait: Wait = None) -> Response:
@@ -189,7 +196,13 @@ async def read(
     "/{kind}/{code:path}/{verb}",
     status_code=202,
     summary="Approve or retire a version",
-    openapi_extra=example(request={"version": 1}, response={"operation": "cat.01J…"}, status=202),
+    openapi_extra=example(
+        request={"version": 1},
+        shape=EntryState,
+        response={"operation": "cat.01J…"},
+        status=202,
+        keyed=True,
+    ),
 )
 async def act(
     request: Request, caller: Reviewer, kind: str, code: str, verb: str, wait: Wait = None

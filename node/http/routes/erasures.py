@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from node.federation.messages import parse_notice
+from node.federation.messages import SignedNotice, parse_notice
 from node.http.app import check_json_type, example, raw_json
 from node.http.auth import Caller, require
 from node.http.limits import read_body
@@ -55,8 +55,10 @@ TOMBSTONE: dict[str, Any] = {
             "purpose": "个人信息保护法第四十七条",
             "confirm": "mat_01JCV3Z5Y8K7Q2M4N6P8R0S2T4",
         },
+        shape=ErasureAct,
         response=TOMBSTONE,
         status=202,
+        keyed=True,
     ),
 )
 async def erase(request: Request, caller: Eraser, material_id: str) -> Response:
@@ -138,6 +140,7 @@ async def list_notices(
             },
             "signature": "130 hex",
         },
+        shape=SignedNotice,
         response={"received": True},
         status=202,
     ),

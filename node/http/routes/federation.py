@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from node.federation.messages import parse_request
+from node.federation.messages import SignedRequest, parse_request
 from node.federation.server import answer_release
 from node.http.app import check_json_type, example
 from node.http.limits import read_body
@@ -25,6 +25,7 @@ MAX_REQUEST_BYTES = 64 << 10
     response_class=Response,
     openapi_extra=example(
         request={"request": {"requester": 2, "audience": 3}, "signature": "130 hex"},
+        shape=SignedRequest,
         response="(a release stream: docs/reference/release.md)",
         response_media_type="application/vnd.deltaseal.release",
     ),

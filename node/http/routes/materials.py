@@ -68,7 +68,14 @@ Pushed = tuple[Answer, materials.MaterialView]
     "/materials",
     status_code=201,
     summary="Push a file, or only its digest",
-    openapi_extra=example(request=META, response=MATERIAL, status=201),
+    openapi_extra=example(
+        request=META,
+        shape=MaterialMeta,
+        response=MATERIAL,
+        status=201,
+        also={200: "The material that is held already"},
+        keyed=True,
+    ),
 )
 async def push(request: Request, caller: Writer, wait: Wait = None) -> Response:
     """Take one material. Multipart (`meta`, then `file`) brings the bytes; JSON alone only asserts the digest."""
@@ -206,6 +213,7 @@ async def list_materials(
     summary="Find the agency's materials by subject",
     openapi_extra=example(
         request={"subject": {"idType": "001", "id": "91310104FAKE01016E"}, "typeCode": "M5001"},
+        shape=MaterialSearch,
         response={"items": [MATERIAL]},
     ),
 )
@@ -234,7 +242,12 @@ async def read(
     "/materials/{material_id}/content",
     summary="Read a material's bytes",
     response_class=Response,
-    openapi_extra=example(response="(the bytes)", response_media_type="application/octet-stream"),
+    openapi_extra=example(
+        response="(the bytes)",
+        response_media_type="application/octet-stream",
+        also={206: "The range asked for"},
+        purposed=True,
+    ),
 )
 async def content(
     request: Request, caller: Reader, material_id: str, version: Annotated[int | None, Query(ge=1)] = None
@@ -296,7 +309,10 @@ def attachment(file_name: str) -> dict[str, str]:
     "/materials/{material_id}/{verb}",
     summary="Revoke, suspend or resume a material",
     openapi_extra=example(
-        request={"reasonCode": "withdrawn_by_holder", "reason": "当事人申请"}, response=MATERIAL
+        request={"reasonCode": "withdrawn_by_holder", "reason": "当事人申请"},
+        shape=StatusAct,
+        response=MATERIAL,
+        keyed=True,
     ),
 )
 async def act(request: Request, caller: Writer, material_id: str, verb: str, wait: Wait = None) -> Response:
@@ -338,6 +354,8 @@ async def act(request: Request, caller: Writer, material_id: str, verb: str, wai
             "reasonCode": "cancelled_by_authority",
             "reason": "注销",
         },
+        shape=DocumentAct,
+        keyed=True,
         response={"operation": "doc.01JCV3Z5Y8K7Q2M4N6P8R0S2T4", "anchor": {"status": "pending"}},
         status=202,
     ),

@@ -63,7 +63,10 @@ async def healthz() -> Response:
 @router.get(
     "/readyz",
     summary="Whether the node can do its work",
-    openapi_extra=example(response={"ready": True, "parts": {"store": "ok", "chain": "ok"}}),
+    openapi_extra=example(
+        response={"ready": True, "parts": {"store": "ok", "chain": "ok"}},
+        also={503: "The same, with what is wrong"},
+    ),
 )
 async def readyz(request: Request) -> Response:
     """Name each part and what keeps it from working; 503 when one does not."""
@@ -205,7 +208,9 @@ async def operation(request: Request, caller: Anyone, operation_id: str) -> Resp
     "/v1/keys",
     status_code=201,
     summary="Issue an API key",
-    openapi_extra=example(request=KEY, response={"keyId": "…", "key": "dsk_…"}, status=201),
+    openapi_extra=example(
+        request=KEY, shape=KeyRequest, response={"keyId": "…", "key": "dsk_…"}, status=201, keyed=True
+    ),
 )
 async def issue(request: Request, caller: Admin) -> Response:
     """Issue a key for an agency of this node; its text is shown once, and a repeated request shows it again."""
@@ -244,7 +249,7 @@ async def list_keys(request: Request, caller: Admin) -> Response:
 @router.post(
     "/v1/keys/{key_id}/revoke",
     summary="Revoke an API key",
-    openapi_extra=example(request={}, response={"keyId": "…", "revokedAt": "…"}),
+    openapi_extra=example(request={}, response={"keyId": "…", "revokedAt": "…"}, keyed=True),
 )
 async def revoke(request: Request, caller: Admin, key_id: str) -> Response:
     """Revoke a key; it is refused from this answer on."""
@@ -265,6 +270,7 @@ async def revoke(request: Request, caller: Admin, key_id: str) -> Response:
     response_class=Response,
     openapi_extra=example(
         request={"place": "vault 3, disk 12"},
+        shape=BackupRequest,
         response="(the encrypted backup)",
         response_media_type="application/octet-stream",
     ),

@@ -54,7 +54,17 @@ DECIDED: dict[str, Any] = {
 }
 
 
-@router.post("", summary="Ask to use a document", openapi_extra=example(request=ASKED, response=DECIDED))
+@router.post(
+    "",
+    summary="Ask to use a document",
+    openapi_extra=example(
+        request=ASKED,
+        shape=ReuseRequest,
+        response=DECIDED,
+        also={202: "A job that goes on until the single use is final"},
+        keyed=True,
+    ),
+)
 async def ask(
     request: Request, caller: Writer, wait: Annotated[str | None, Query(pattern="^final$")] = None
 ) -> Response:
@@ -98,7 +108,11 @@ async def read(request: Request, caller: Reader, reuse_id: str) -> Response:
     "/{reuse_id}/content",
     summary="Read the bytes that a reuse delivered",
     response_class=Response,
-    openapi_extra=example(response="(the bytes)", response_media_type="application/octet-stream"),
+    openapi_extra=example(
+        response="(the bytes)",
+        response_media_type="application/octet-stream",
+        also={206: "The range asked for"},
+    ),
 )
 async def content(request: Request, caller: Reader, reuse_id: str) -> Response:
     """Stream the bytes; they were checked against the commitment before the decision was given."""

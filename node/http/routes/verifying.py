@@ -70,7 +70,7 @@ def _answer_plan(node: Node, body: bytes) -> bytes | None:
 @router.post(
     "/verify",
     summary="Ask whether a document may be trusted",
-    openapi_extra=example(request=QUESTION, response=VERDICT),
+    openapi_extra=example(request=QUESTION, shape=VerifyRequest, response=VERDICT),
 )
 @hot("verify", _answer_question)
 async def verify(request: Request, caller: Verifier) -> Response:
@@ -107,7 +107,7 @@ async def _question_of_file(request: Request, node: Node) -> VerifyRequest:
 @router.post(
     "/verify/batch",
     summary="Ask about up to 1,000 documents",
-    openapi_extra=example(request={"items": [QUESTION]}, response={"items": [VERDICT]}),
+    openapi_extra=example(request={"items": [QUESTION]}, shape=VerifyBatch, response={"items": [VERDICT]}),
 )
 async def verify_batch(request: Request, caller: Verifier) -> Response:
     """Answer in the order of the questions; one bad question refuses the call, so that no place is lost."""
@@ -126,6 +126,7 @@ async def verify_batch(request: Request, caller: Verifier) -> Response:
     summary="What need not be handed in for a matter",
     openapi_extra=example(
         request={"matterCode": "990110100100", "subject": {"idType": "001", "id": "91310104FAKE01016E"}},
+        shape=ExemptionRequest,
         response={
             "matterCode": "990110100100",
             "requirements": [
