@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
-from collections.abc import Iterator
+import hmac
+from collections.abc import Callable, Iterable, Iterator
+from datetime import date, timedelta
+from typing import Any
 
 import httpx
 import pytest
+from eth_utils.crypto import keccak
 
 from anchor.chain.contracts import event_topic, parse_batch_appended
+from anchor.entries import BatchEntry, batch_hash
+from anchor.records import RECORD_BYTES
+from anchor.slots import batch_slot, claim_slot
 from cli.demo import people
 from cli.demo.network import Network
 from tests.e2e.papers import LEASE, Raw, fresh_file, meta_of
 
-GUESSES = 20_000
+GUESSES, MILLION = 20_000, 1_000_000
+WINDOW_BYTES = 8
+WEIGHTS = [2 ** (17 - place) % 11 for place in range(17)]
 
 
 @pytest.fixture(scope="module")
@@ -35,61 +43,151 @@ def planted(network: Network) -> list[dict[str, str]]:
 
 
 def chain_bytes(network: Network) -> bytes:
-    """Return everything that the chain shows of the ledger: calldata is repeated in the events."""
-    head = network.head().number
-    logs = network.gateway.logs([network.deployment.ledger], first=0, last=head)
-    return b"".join(log.body + b"".join(log.topics) for log in logs)
+    """Return everything that the chain shows: every event, every transaction's data, every storage slot."""
+    return b"\x00".join([*event_bytes(network), *calldata(network), *storage(network)])
+
+
+def event_bytes(network: Network) -> Iterator[bytes]:
+    made = network.deployment
+    addresses = [made.authority, made.members, made.ledger, made.catalog]
+    for log in network.gateway.logs(addresses, first=0, last=network.head().number):
+        yield log.body + b"".join(log.topics)
+
+
+def calldata(network: Network) -> Iterator[bytes]:
+    for number in range(network.head().number + 1):
+        block = rpc(network, "eth_getBlockByNumber", hex(number), True)
+        yield from (bytes.fromhex(one["input"][2:]) for one in block["transactions"])
+
+
+def storage(network: Network) -> Iterator[bytes]:
+    """Read the slots that the contracts keep: plain ones, each batch's, each record's claim (ledger-storage.md)."""
+    made = network.deployment
+    for address in (made.authority, made.members, made.ledger, made.catalog):
+        yield from (network.gateway.storage(address, slot.to_bytes(32)) for slot in range(48))
+    for entry, body in batches(network):
+        yield network.gateway.storage(made.ledger, batch_slot(entry.id))
+        for at in range(0, len(body), RECORD_BYTES):
+            yield network.gateway.storage(made.ledger, claim_slot(entry.member_id, body[at : at + 32]))
+
+
+def batches(network: Network) -> Iterator[tuple[BatchEntry, bytes]]:
+    topic = event_topic("Ledger", "BatchAppended")
+    for log in network.gateway.logs([network.deployment.ledger], first=0, last=network.head().number):
+        if log.topics[0] == topic:
+            entry, body = parse_batch_appended(log)
+            yield entry, bytes(body)
+
+
+def rpc(network: Network, method: str, *params: Any) -> Any:
+    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}
+    answer = httpx.post(network.rpc, json=body, trust_env=False, timeout=60).json()
+    assert "result" in answer, answer
+    return answer["result"]
 
 
 def records(network: Network) -> list[bytes]:
-    head = network.head().number
-    topic = event_topic("Ledger", "BatchAppended")
-    found: list[bytes] = []
-    for log in network.gateway.logs([network.deployment.ledger], first=0, last=head):
-        if log.topics[0] == topic:
-            _, body = parse_batch_appended(log)
-            found += [bytes(body[at : at + 96]) for at in range(0, len(body), 96)]
-    return found
+    return [
+        body[at : at + RECORD_BYTES]
+        for _, body in batches(network)
+        for at in range(0, len(body), RECORD_BYTES)
+    ]
 
 
-def candidate_ids(planted: list[dict[str, str]]) -> Iterator[str]:
-    """Enumerate ids as an attacker would: here all serials of one area and birth date, the planted ones among them."""
-    area_and_date = planted[0]["id"][:14]
-    weights = [2 ** (17 - place) % 11 for place in range(17)]
-    for serial in range(GUESSES):
-        body = f"{area_and_date}{serial % 1000:03d}" if serial < 1000 else f"3101041990{serial % 10**7:07d}"
+def candidate_ids(planted: list[dict[str, str]], count: int = GUESSES) -> Iterator[str]:
+    """Enumerate ids as an attacker would: all serials of one area and birth date, then of other dates."""
+    area, born = planted[0]["id"][:6], date(1850, 1, 1)
+    assert planted[0]["id"][6:14] == f"{born:%Y%m%d}"
+    for number in range(count):
+        body = f"{area}{born + timedelta(days=number // 1000):%Y%m%d}{number % 1000:03d}"
         check = "10X98765432"[
-            sum(int(digit) * weight for digit, weight in zip(body, weights, strict=True)) % 11
+            sum(int(digit) * weight for digit, weight in zip(body, WEIGHTS, strict=True)) % 11
         ]
         yield body + check
 
 
-def guess_hits(haystack: bytes, ids: Iterator[str]) -> set[str]:
-    """Return the ids of which any plain form or unkeyed hash, whole or cut to a tag, is in `haystack`."""
-    windows = {haystack[at : at + 8] for at in range(len(haystack) - 7)}
+def forms(number: str) -> list[bytes]:
+    """Return what one would hash: the id bare, with its kind, and as our tags write it, with and without the type."""
+    return [
+        text.encode()
+        for text in (number, f"111{number}", f'["111","{number}"]', f'["111","{number}","{LEASE}"]')
+    ]
+
+
+def digests(form: bytes) -> list[bytes]:
+    """Return every digest that needs no secret: bare, and under keys that everybody knows."""
+    keyed = [hmac.digest(key, form, "sha256") for key in (bytes(32), b"subject", b"\x00\x01\x00\x01")]
+    return [hashlib.sha256(form).digest(), keccak(form), hashlib.sha1(form).digest(), *keyed]  # noqa: S324
+
+
+def windows_of(haystack: bytes) -> set[bytes]:
+    return {haystack[at : at + WINDOW_BYTES] for at in range(len(haystack) - WINDOW_BYTES + 1)}
+
+
+def guess_hits(windows: set[bytes], haystack: bytes, ids: Iterable[str]) -> set[str]:
+    """Return the ids of which a plain form, or the beginning of a digest, is in `haystack` at any place."""
     hits = set()
     for number in ids:
-        forms = [number.encode(), f"111{number}".encode(), f'["111","{number}","{LEASE}"]'.encode()]
-        digests = [hashlib.sha256(form).digest() for form in forms]
-        if any(piece[:8] in windows for piece in digests) or any(form in haystack for form in forms[:1]):
+        pieces = (digest[:WINDOW_BYTES] for form in forms(number) for digest in digests(form))
+        if not windows.isdisjoint(pieces) or (
+            number[:WINDOW_BYTES].encode() in windows and number.encode() in haystack
+        ):
             hits.add(number)
     return hits
 
 
+def bare(subject: dict[str, str], form: int, digest: int) -> bytes:
+    """Return a tag as a careless chain would hold it: an unkeyed digest, cut to 16 bytes."""
+    return digests(forms(subject["id"])[form])[digest][:16]
+
+
 def test_the_planted_ids_are_among_the_guesses(planted: list[dict[str, str]]) -> None:
-    guesses = set(itertools.islice(candidate_ids(planted), 1000))
+    guesses = set(candidate_ids(planted, 1000))
     assert {subject["id"] for subject in planted} <= guesses
 
 
+def test_everything_on_chain_is_searched(network: Network, planted: list[dict[str, str]]) -> None:
+    """The records are found again in the events and in the calldata, their batch in the storage."""
+    record = records(network)[-1]
+    assert any(record in one for one in event_bytes(network))
+    assert any(record in one for one in calldata(network))
+    (entry, _), held = list(batches(network))[-1], set(storage(network))
+    assert batch_hash(entry) in held
+    assert len(held) > len(records(network)) // 512 + 1
+
+
 def test_no_guess_is_confirmed_by_the_chain(network: Network, planted: list[dict[str, str]]) -> None:
-    assert guess_hits(chain_bytes(network), candidate_ids(planted)) == set()
+    haystack = chain_bytes(network)
+    assert guess_hits(windows_of(haystack), haystack, candidate_ids(planted)) == set()
 
 
-def test_the_same_search_catches_bare_hashes(network: Network, planted: list[dict[str, str]]) -> None:
-    """The control: with unkeyed hashes on chain every planted id is found, so the search can fail."""
-    bare = b"".join(hashlib.sha256(f'["111","{s["id"]}","{LEASE}"]'.encode()).digest()[:16] for s in planted)
-    found = guess_hits(chain_bytes(network) + bare, candidate_ids(planted))
-    assert found >= {subject["id"] for subject in planted}
+@pytest.mark.parametrize("digest", range(6))
+@pytest.mark.parametrize("form", range(4))
+def test_the_same_search_catches_bare_hashes(
+    network: Network, planted: list[dict[str, str]], form: int, digest: int
+) -> None:
+    """The control: with unkeyed digests on chain every planted id is found, and no other."""
+    careless = b"\x01".join(bare(subject, form, digest) for subject in planted)
+    found = guess_hits(windows_of(careless), careless, candidate_ids(planted, 1000))
+    assert found == {subject["id"] for subject in planted}
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1800)
+def test_none_of_a_million_guesses_is_confirmed_by_the_chain(
+    network: Network, planted: list[dict[str, str]], record_property: Callable[[str, object], None]
+) -> None:
+    haystack = chain_bytes(network)
+    windows = windows_of(haystack)
+    found = guess_hits(windows, haystack, candidate_ids(planted, MILLION))
+    record_property(
+        "count", f"guesses of ids: {MILLION} against {len(haystack)} bytes on chain, {len(found)} hits"
+    )
+    assert found == set()
+    careless = haystack + b"".join(bare(subject, 3, 0) for subject in planted)
+    assert guess_hits(windows_of(careless), careless, candidate_ids(planted, 10_000)) == {
+        subject["id"] for subject in planted
+    }
 
 
 def test_two_records_of_one_subject_share_nothing(network: Network, planted: list[dict[str, str]]) -> None:
