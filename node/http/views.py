@@ -336,8 +336,10 @@ def render_erasure(
     notices: Sequence[rows.NoticeRow],
 ) -> JsonObject:
     """Render a tombstone: what was erased, how far it is, where copies may still be, who was told."""
-    statuses = {name: node.outbox.status_of(name) for name in row.operation_ids}
-    states = ["pending" if one is None or one.state == "queued" else one.state for one in statuses.values()]
+    found = {name: node.outbox.status_of(name) for name in row.operation_ids}
+    states = {
+        name: "pending" if one is None or one.state == "queued" else one.state for name, one in found.items()
+    }
     return {
         "materialId": row.erasure_id,
         "status": "erased",
@@ -346,8 +348,13 @@ def render_erasure(
         "reasonCode": REASONS.get(row.reason_code, str(row.reason_code)),
         "by": row.actor,
         "versions": [
-            {"version": one.version, "commitment": one.commitment.hex(), "anchor": {"status": state}}
-            for one, state in zip(row.versions, states, strict=True)
+            {
+                "version": one.version,
+                "commitment": one.commitment.hex(),
+                # Without an operation of its own the chain said so before.
+                "anchor": {"status": states.get(f"{row.erasure_id}.{one.version}.erase", "final")},
+            }
+            for one in row.versions
         ],
         "backups": [render_backup(one) for one in backups],
         "notices": [

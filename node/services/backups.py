@@ -443,6 +443,8 @@ def restore_store(path: Path, folder: Path, keys: KeyFolder) -> BackupSummary:
         )
         with made as store:
             _fill(store, reader)
+            # What was erased since the copy was made is erased again once the chain is read (services/erasures).
+            store.write([rows.SETTING.put(rows.SettingRow("restored", b"1"))], sync=True)
     LevelStore.create(folder / "index", node_id=checked.node_id, seal=None, chain=False).close()
     return _summary_of(reader)
 

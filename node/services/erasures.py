@@ -19,8 +19,11 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from anchor.commitments import Commitment
+from anchor.entries import StatusFlag
 from anchor.failpoints import reach
 from anchor.keyvalue import Delete, Put
+from anchor.outbox_rows import CallOperation
 from node.context import Node
 from node.errors import MaterialInvalid, MaterialNotFound, StatusConflict, StoreDamaged
 from node.services import copies, materials, notices, rewrapping
@@ -31,6 +34,8 @@ from node.store import rows
 from node.store.blobs import CHUNK_BYTES, condemn, delete_blob
 from verifier.subjects import Subject
 
+# Set by a restore, until the chain was asked what this node has erased since.
+RESTORED = "restored"
 OnCommit = Callable[[rows.ErasureRow], Sequence[Put]]
 
 
@@ -49,6 +54,14 @@ def erase(
             "the confirmation does not repeat the material's id", pointer="/confirm", reason="mismatch"
         )
     reason = parse_reason(body.reason_code)
+    return _accept(
+        node, actor, material_id, reason, why=f"{body.purpose} / {body.reason}", on_commit=on_commit
+    )
+
+
+def _accept(
+    node: Node, actor: Actor, material_id: str, reason: int, *, why: str, on_commit: OnCommit
+) -> rows.ErasureRow:
     # Alone: a use that was decided before must be stored before, so that its copy is seen here.
     with node.epochs.alone(), node.locks.hold(material_id):
         view = materials.get(node, actor, material_id)
@@ -60,10 +73,8 @@ def erase(
             )
         deleted = _material_rows(node, view.material, versions)
         stubs = copies.stubs(node, view.material.agency, material_id)
-        operations = [
-            (f"{material_id}.{row.version}.erase", claim_call(node, "erase", row, reason)) for row in versions
-        ]
-        row = _tombstone(node, actor, view.material, versions, reason, deleted, stubs)
+        operations = _chain_acts(node, versions, reason)
+        row = _tombstone(node, actor, view.material, versions, reason, deleted, stubs, operations)
         ops: list[Put | Delete] = [*deleted, *stubs, rows.ERASURE.put(row)]
         ops += [op for version in versions if version.blob_id for op in condemn(version.blob_id)]
         ops += copies.erase_ops(node, uses, row.erased_at)
@@ -76,11 +87,27 @@ def erase(
             action="material.erase",
             object_id=material_id,
             outcome="erased",
-            reason=f"{body.purpose} / {body.reason}",
+            reason=why,
         )
     node.waiting.erasures |= {material_id, *(one.reuse_id for one in uses)}
     node.outbox.wake()
     return row
+
+
+def _chain_acts(
+    node: Node, versions: Sequence[rows.VersionRow], reason: int
+) -> list[tuple[str, CallOperation]]:
+    """Name and encode the act for each version that the chain does not call erased yet."""
+    return [
+        (f"{row.material_id}.{row.version}.erase", claim_call(node, "erase", row, reason))
+        for row in versions
+        if not _is_erased_on_chain(node, row)
+    ]
+
+
+def _is_erased_on_chain(node: Node, version: rows.VersionRow) -> bool:
+    status = node.index.status(node.chain.member_id, Commitment(version.commitment))
+    return bool(status.flags & StatusFlag.ERASED)
 
 
 def _material_rows(
@@ -117,6 +144,7 @@ def _tombstone(
     reason: int,
     deleted: Sequence[Delete],
     stubs: Sequence[Put],
+    operations: Sequence[tuple[str, CallOperation]],
 ) -> rows.ErasureRow:
     now = node.clock()
     return rows.ErasureRow(
@@ -128,7 +156,7 @@ def _tombstone(
         actor=actor.name,
         held_since=material.created_at,
         versions=[rows.ErasedVersion(row.version, row.commitment) for row in versions],
-        operation_ids=[f"{material.material_id}.{row.version}.erase" for row in versions],
+        operation_ids=[name for name, _ in operations],
         epochs=sorted({row.key_epoch for row in versions}),
         blobs=[
             rows.ErasedBlob(row.blob_id, row.size_bytes // CHUNK_BYTES + 1) for row in versions if row.blob_id
@@ -168,6 +196,8 @@ def load(node: Node) -> None:
 
 def work_once(node: Node) -> bool:
     """Move every erasure on as far as it goes now."""
+    if rows.SETTING.get(node.store, RESTORED) is not None and not node.chain.problem:
+        _erase_again(node)
     for agency, found in _by_agency(node).items():
         accepted = [row for row in found if row.state == "accepted"]
         if accepted:
@@ -176,6 +206,23 @@ def work_once(node: Node) -> bool:
         for row in [*accepted, *(row for row in found if row.state != "accepted")]:
             _finish(node, row)
     return False
+
+
+def _erase_again(node: Node) -> None:
+    """Erase what came back with an older copy of the store: the chain says `erased`, the copy does not know."""
+    back = {
+        version.material_id: version
+        for version in rows.VERSION.scan(node.store)
+        if _is_erased_on_chain(node, version)
+    }
+    for name, version in back.items():
+        material = rows.MATERIAL.get(node.store, name)
+        if material is None:
+            raise StoreDamaged("a version has no material", row="material")
+        reason = node.index.status(node.chain.member_id, Commitment(version.commitment)).reason
+        actor = Actor(material.agency, "worker", "")
+        _accept(node, actor, name, reason, why="came back with a backup", on_commit=lambda _row: [])
+    node.store.write([rows.SETTING.delete(RESTORED)], sync=True)
 
 
 def _by_agency(node: Node) -> dict[str, list[rows.ErasureRow]]:

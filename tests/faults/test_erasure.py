@@ -30,12 +30,12 @@ from node.context import Node
 from node.errors import MaterialErased
 from node.federation.messages import ErasureNotice, render, sign_notice
 from node.runtime import close_node
-from node.services import custody, erasures, materials
+from node.services import backups, custody, erasures, materials
 from node.services.requests import ErasureAct
 from node.store import rows
 from tests.e2e.papers import INVOICE, File, Raw, fresh_file, lease_wish, meta_of
 from tests.faults import traces
-from tests.faults.test_power_loss import ACTOR, opened, push
+from tests.faults.test_power_loss import ACTOR, anchor_all, opened, push
 
 READ = {"deltaseal-purpose": "test", "deltaseal-case": "C-1"}
 # Nobody else in the network has these.
@@ -471,6 +471,34 @@ def test_an_erasure_cut_off_at_any_step_ends_after_a_restart(qp_folder: Path, po
     assert before.in_files(qp_folder) == set()
     assert before.in_rows(qp_folder) == set()
     assert before.opened_by(qp_folder) == []
+
+
+def test_what_comes_back_with_an_old_copy_is_erased_again(qp_folder: Path, tmp_path: Path) -> None:
+    """A tombstone wins over a backup: the chain still says `erased`, and the restored node asks it."""
+    node = started(qp_folder)
+    doomed = fresh_file(900)
+    name = push(node, doomed)
+    anchor_all(node)
+    pieces = backups.write_backup(node.store, node.keys, node_id=node.node_id, created_at=node.clock())
+    copy = tmp_path / "copy"
+    backups.save_backup(pieces, copy, node.keys)
+    erase_to_the_end(node, name)
+    anchor_all(node)
+    close_node(node)
+    home = tmp_path / "home"
+    shutil.copytree(qp_folder, home, ignore=shutil.ignore_patterns("store", "index"))
+    backups.restore_store(copy, home, traces.keys_of(home))
+
+    node = started(home)
+    assert rows.VERSION.get(node.store, name, 1) is not None  # the control: it did come back
+    erasures.work_once(node)
+    row = rows.ERASURE.get(node.store, name)
+    assert row is not None
+    assert (row.state, row.operation_ids) == ("done", [])
+    assert rows.VERSION.get(node.store, name, 1) is None
+    assert rows.SETTING.get(node.store, "restored") is None
+    close_node(node)
+    assert traces.Traces(clear={"the digest": [doomed.sha256.encode()]}).in_rows(home) == set()
 
 
 def test_rows_written_while_an_epoch_is_retired_are_never_lost(qp_folder: Path) -> None:
