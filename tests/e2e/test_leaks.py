@@ -184,10 +184,31 @@ def play_command_line(network: Network, made: Scene, folder: Path) -> None:
         made.note(f"stderr of {arguments[0]}", ended.stderr)
         if arguments[0] == "doctor":
             made.note("doctor", ended.stdout)
+    erase_by_command(network, made, flags, folder)
     running = start_cli(["push", "list.csv", "--journal", "second", *flags], folder)
     made.note("arguments", Path(f"/proc/{running.pid}/cmdline").read_text().replace("\0", " "))
     running.communicate(timeout=120)
     made.places["arguments of the command"] = made.places.pop("arguments").replace(str(folder), "")
+
+
+def erase_by_command(network: Network, made: Scene, flags: list[str], folder: Path) -> None:
+    """Erase a material by the commands, once with a confirmation that does not fit."""
+    file = fresh_file()
+    name = Raw(network, people.PD).push(file, meta_of(file, subjects=[SUBJECT])).json()["materialId"]
+    why = ["--reason-code", "erasure_requested", "--reason", "test", "--purpose", "test"]
+    runs = [
+        (["material", "erase", name, "--confirm", "mat_x", *why], 6, ""),
+        (["material", "erase", name, "--confirm", name, *why], 0, "erasure_requested"),
+        (["material", "erasure", name], 0, "erased"),
+        (["material", "show", name], 3, ""),
+        (["material", "notices"], 0, ""),
+    ]
+    for arguments, code, shown in runs:
+        ended = run_cli([*arguments, *flags], folder)
+        assert ended.returncode == code, (arguments, ended.stderr)
+        assert shown in ended.stdout
+        made.note("stderr of erase", ended.stderr)
+        made.note("stdout of erase", ended.stdout)
 
 
 def keys_of(network: Network) -> dict[str, str]:
