@@ -32,7 +32,7 @@ from anchor.chain.deploy import Deployment
 from anchor.chain.errors import CallReverted, OperationInvalid
 from anchor.chain.finality import Finality, FinalPoint
 from anchor.chain.gateway import Block, Gateway, SendOutcome
-from anchor.errors import ChainMismatch, ChainUnavailable, TransactionRefused
+from anchor.errors import ChainAnswerMalformed, ChainMismatch, ChainUnavailable, TransactionRefused
 from anchor.keyvalue import KeyValue, Put
 from anchor.outbox_courier import Courier
 from anchor.outbox_packing import Packer
@@ -277,6 +277,11 @@ class Outbox:
                 self._misses[row.nonce] = self._misses.get(row.nonce, 0) + 1
                 continue
             self._misses.pop(row.nonce, None)
+            if receipt.succeeded and row.kind is TxKind.APPEND and not receipt.events:
+                raise ChainAnswerMalformed(
+                    "the chain says that a batch was appended and has no event of it",
+                    hint="check the chain's client; the outbox asks again",
+                )
             state = TxState.INCLUDED if receipt.succeeded else TxState.REVERTED
             self._store.move(row, state, block=(receipt.block_number, receipt.block_hash))
 

@@ -62,7 +62,10 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """Where a transaction was mined and whether it did its work; `contract` is what it created, if anything."""
+    """Where a transaction was mined and whether it did its work; `contract` is what it created, if anything.
+
+    `events` counts what it left in the log.
+    """
 
     transaction_hash: bytes
     block_number: int
@@ -70,6 +73,7 @@ class Receipt:
     succeeded: bool
     gas_used: int
     contract: bytes | None
+    events: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,12 +214,13 @@ class Gateway:
 
     def receipt(self, transaction_hash: bytes) -> Receipt | None:
         """Return the receipt of a mined transaction, None when it is in no block."""
-        return _decode_receipt(self._ask("eth_getTransactionReceipt", _hex(transaction_hash)))
+        return _receipt_of(self._ask("eth_getTransactionReceipt", _hex(transaction_hash)), transaction_hash)
 
     def receipts(self, hashes: Sequence[bytes]) -> list[Receipt | None]:
         """Return several receipts in order. Each brings its events back: ask for own transactions only."""
         calls = [("eth_getTransactionReceipt", (_hex(item),)) for item in hashes]
-        return [_decode_receipt(answer) for answer in self._ask_many(calls)]
+        answers = zip(self._ask_many(calls), hashes, strict=True)
+        return [_receipt_of(answer, asked) for answer, asked in answers]
 
     # One request, or a batch
 
@@ -368,6 +373,12 @@ def _word(value: str) -> bytes:
     return _bytes(value, 32)
 
 
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise _malformed("the chain answered with something else than a list")
+    return value
+
+
 def _decode_block(answer: Any) -> Block | None:
     if answer is None:
         return None
@@ -444,6 +455,16 @@ def _decode_block_receipt(answer: Any, block: Block, first_index: int) -> BlockR
     )
 
 
+def _receipt_of(answer: Any, asked: bytes) -> Receipt | None:
+    """Decode a receipt. One that speaks of another transaction, or contradicts itself, is no answer."""
+    receipt = _decode_receipt(answer)
+    if receipt is not None and receipt.transaction_hash != asked:
+        raise _malformed("the chain answered with the receipt of another transaction")
+    if receipt is not None and receipt.events and not receipt.succeeded:
+        raise _malformed("a receipt of the chain has events of a transaction that failed")
+    return receipt
+
+
 def _decode_receipt(answer: Any) -> Receipt | None:
     if answer is None:
         return None
@@ -456,6 +477,7 @@ def _decode_receipt(answer: Any) -> Receipt | None:
             _quantity(answer["status"]) == 1,
             _quantity(answer["gasUsed"]),
             None if created is None else _bytes(created, 20),
+            len(_list(answer["logs"])),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise _malformed("a receipt of the chain lacks a field") from error

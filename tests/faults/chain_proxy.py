@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
+
+from eth_utils.crypto import keccak
 
 from anchor.chain.contracts import event_topic
 
@@ -20,8 +22,8 @@ Call = dict[str, Any]
 STATUS_TOPIC = "0x" + event_topic("Ledger", "StatusChanged").hex()
 #: Longer than a gateway waits for an answer.
 SLOW_S = 30.0
-#: So long each answer takes while a chain is read slowly.
-DRAG_S = 0.1
+#: So long each answer takes while a chain is slow.
+LATE_S = 0.2
 
 
 class ChainProxy:
@@ -33,6 +35,9 @@ class ChainProxy:
         self.mode = "pass"
         self.head = 0
         self.met = 0
+        self.turn = 0
+        self.swallowed: list[str] = []
+        self._kept = threading.local()
         self.released = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
@@ -58,13 +63,21 @@ class ChainProxy:
 
     def forward(self, body: bytes) -> tuple[int, bytes]:
         """Ask the real chain."""
-        connection = HTTPConnection(*self.address, timeout=30)
         try:
-            connection.request("POST", "/", body, {"content-type": "application/json"})
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-        finally:
-            connection.close()
+            return self._exchange(body)
+        except (
+            OSError,
+            HTTPException,
+        ):  # The kept connection may have been closed; once more on a fresh one.
+            self._kept.connection = None
+            return self._exchange(body)
+
+    def _exchange(self, body: bytes) -> tuple[int, bytes]:
+        connection = getattr(self._kept, "connection", None) or HTTPConnection(*self.address, timeout=30)
+        self._kept.connection = connection
+        connection.request("POST", "/", body, {"content-type": "application/json"})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
 
     def bend(self, mode: str, body: bytes) -> tuple[int, bytes]:
         """Forward a request as `mode` would have it and return what `mode` makes of the answer."""
@@ -86,6 +99,9 @@ class ChainProxy:
                 truth = json.dumps(answer["result"])
                 answer["result"] = after(self, by_id[answer["id"]], answer["result"])
                 self.met += json.dumps(answer["result"]) != truth
+        if mode == "shuffled" and isinstance(told, list):
+            self.met += len(told) > 1
+            told.reverse()
         return status, json.dumps(told).encode()
 
 
@@ -132,8 +148,18 @@ def _stay_silent(handler: Any, proxy: ChainProxy, _body: bytes) -> None:
     handler.hang_up()
 
 
-def _drag(handler: Any, proxy: ChainProxy, body: bytes) -> None:
-    proxy.released.wait(DRAG_S)
+def _lose_answer(handler: Any, proxy: ChainProxy, body: bytes) -> None:
+    """Let every other request take effect and lose its answer."""
+    answer = proxy.forward(body)
+    proxy.turn += 1
+    if proxy.turn % 2:
+        handler._answer(*answer)
+    else:
+        handler.hang_up()
+
+
+def _answer_late(handler: Any, proxy: ChainProxy, body: bytes) -> None:
+    proxy.released.wait(LATE_S)
     handler._answer(*proxy.forward(body))
 
 
@@ -147,7 +173,8 @@ _BREAKS: dict[str, Callable[[Any, ChainProxy, bytes], None]] = {
     ),
     "cut": _cut,
     "slow": _stay_silent,
-    "drag": _drag,
+    "lost_answers": _lose_answer,
+    "late": _answer_late,
 }
 
 # Lies: well-formed answers that are not true.
@@ -209,6 +236,31 @@ def _other_chain_id(_proxy: ChainProxy, call: Call, result: Any) -> Any:
     return "0x1" if call["method"] == "eth_chainId" else result
 
 
+def _swallow(proxy: ChainProxy, call: Call) -> None:
+    """Take a transaction and throw it away."""
+    if call["method"] == "eth_sendRawTransaction":
+        proxy.swallowed.append("0x" + keccak(hexstr=call["params"][0]).hex())
+        call["method"], call["params"] = "eth_blockNumber", []
+
+
+def _claim_taken(proxy: ChainProxy, call: Call, result: Any) -> Any:
+    return proxy.swallowed.pop(0) if call["method"] == "eth_blockNumber" else result
+
+
+def _in_receipts(change: Callable[[dict[str, Any]], dict[str, Any] | None]) -> Any:
+    """Return a lie about receipts alone."""
+
+    def bend(_proxy: ChainProxy, call: Call, result: Any) -> Any:
+        asked = call["method"] == "eth_getTransactionReceipt"
+        return change(result) if asked and result is not None else result
+
+    return bend
+
+
+def _mirrored(hexed: str) -> str:
+    return "0x" + hexed[:1:-1]
+
+
 _LIES: dict[str, tuple[Callable[[ChainProxy, Call], None], Callable[[ChainProxy, Call, Any], Any]]] = {
     "freeze": (_step_back, _hide_newer),
     "regress": (_step_back, _hide_newer),
@@ -218,4 +270,17 @@ _LIES: dict[str, tuple[Callable[[ChainProxy, Call], None], Callable[[ChainProxy,
     "status_added": (_as_asked, _on_status(_revoke_another)),
     "other_genesis": (_as_asked, _other_genesis),
     "other_chain_id": (_as_asked, _other_chain_id),
+    "shuffled": (_as_asked, lambda _proxy, _call, result: result),
+    "swallow": (_swallow, _claim_taken),
+    "receipt_hidden": (_as_asked, _in_receipts(lambda _told: None)),
+    "receipt_failed": (_as_asked, _in_receipts(lambda told: {**told, "status": "0x0"})),
+    "receipt_succeeded": (_as_asked, _in_receipts(lambda told: {**told, "status": "0x1"})),
+    "receipt_elsewhere": (
+        _as_asked,
+        _in_receipts(lambda told: {**told, "blockHash": _mirrored(told["blockHash"])}),
+    ),
+    "receipt_of_another": (
+        _as_asked,
+        _in_receipts(lambda told: {**told, "transactionHash": _mirrored(told["transactionHash"])}),
+    ),
 }

@@ -253,7 +253,7 @@ def test_a_node_without_its_index_knows_nothing_until_it_has_read_the_chain(stan
     sealed, _ = stand.push(stand.pd, typeCode=catalogue.LEASE)  # An hour is fresh enough for its type.
     node.part.stop()
     shutil.rmtree(node.folder / "index")
-    stand.proxy.become("drag")
+    stand.proxy.become("late")
     node.part.start()
     node.part.wait_line()
     answers = []

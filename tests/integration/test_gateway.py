@@ -34,7 +34,7 @@ LOG = {
 }  # fmt: skip
 RECEIPT = {
     "transactionHash": HASH, "blockNumber": "0x1", "blockHash": HASH, "status": "0x1", "gasUsed": "0x5208",
-    "contractAddress": None,
+    "contractAddress": None, "logs": [],
 }  # fmt: skip
 
 
@@ -163,11 +163,28 @@ def test_broken_event_is_malformed(script: ScriptedRpc, gateway: Gateway, wrong:
         gateway.logs_of_block([b"\x11" * 20], b"\x01" * 32)
 
 
-@pytest.mark.parametrize("wrong", [pytest.param(value, id=name) for name, value in _broken(RECEIPT)])
+# Without events a receipt is whole: not every transaction leaves any.
+BROKEN_RECEIPTS = [(name, value) for name, value in _broken(RECEIPT) if name != "logs []"]
+
+
+@pytest.mark.parametrize("wrong", [pytest.param(value, id=name) for name, value in BROKEN_RECEIPTS])
 def test_broken_receipt_is_malformed(script: ScriptedRpc, gateway: Gateway, wrong: Any) -> None:
     script.result(wrong)
     with pytest.raises(ChainAnswerMalformed):
-        gateway.receipt(b"\x01" * 32)
+        gateway.receipt(b"\xab" * 32)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [{"transactionHash": "0x" + "cd" * 32}, {"status": "0x0", "logs": [LOG]}],
+    ids=["another", "failed"],
+)
+def test_receipt_of_another_transaction_or_of_a_failure_with_events_is_malformed(
+    script: ScriptedRpc, gateway: Gateway, lie: dict[str, Any]
+) -> None:
+    script.result({**RECEIPT, **lie})
+    with pytest.raises(ChainAnswerMalformed):
+        gateway.receipt(b"\xab" * 32)
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,8 @@ class ModelChain:
         hashes = tuple(keccak(raw) for raw in raws)
         block = Block(number, block_hash, parent, 1_700_000_000 + number, hashes, 60_000_000, {})
         receipts = {
-            name: Receipt(name, number, block_hash, good, 50_000, None) for name, good in results.items()
+            name: Receipt(name, number, block_hash, good, 50_000, None, int(good))
+            for name, good in results.items()
         }
         placed = [
             Log(log.address, log.topics, log.body, number, block_hash, log.transaction_hash, 0)
