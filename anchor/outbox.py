@@ -15,7 +15,7 @@ trouble is told in `OutboxProgress.problem`, never raised.
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -31,7 +31,7 @@ from anchor.chain.contracts import (
 from anchor.chain.deploy import Deployment
 from anchor.chain.errors import CallReverted, OperationInvalid
 from anchor.chain.finality import Finality, FinalPoint
-from anchor.chain.gateway import Block, Gateway, SendOutcome
+from anchor.chain.gateway import Block, Gateway, Receipt, SendOutcome
 from anchor.errors import ChainAnswerMalformed, ChainMismatch, ChainUnavailable, TransactionRefused
 from anchor.keyvalue import KeyValue, Put
 from anchor.outbox_courier import Courier
@@ -48,7 +48,8 @@ from anchor.outbox_rows import (
     TxRow,
     TxState,
 )
-from anchor.outbox_store import OperationStatus, OutboxStore
+from anchor.outbox_sightings import Place, Sightings
+from anchor.outbox_store import Move, OperationStatus, OutboxStore
 from anchor.records import RECORD_BYTES, Stream
 from anchor.signer import Signer, parse_transaction
 
@@ -122,6 +123,7 @@ class Outbox:
         self._member_id, self._finality, self._clock = member_id, finality, clock
         self._batch_records, self._window, self._gather_s = batch_records, window, gather_s
         self._store = OutboxStore(kv, clock)
+        self._sightings = Sightings(gateway, signer.address, deployment)
         self._contracts = {deployment.address_of(name): name for name in ("Members", "Ledger", "Catalog")}
         self.on_final: list[Callable[[Sequence[str]], None]] = []
         self._lock = threading.Lock()
@@ -216,17 +218,16 @@ class Outbox:
     def _look(self) -> _View:
         """Ask for head, final point and nonces. Raises ChainMismatch on another chain."""
         mark = self._store.final_mark()
-        genesis, known = self._gateway.blocks([0, mark[0] if mark else 0])
+        seen = self._gateway.glance(self._signer.address, [0, mark[0] if mark else 0])
+        genesis, known = seen.blocks
         if genesis is None or genesis.hash != self._deployment.genesis:
             raise ChainMismatch(
                 "the chain has another genesis block: it is another chain", hint="check chain_rpc"
             )
         if mark is not None and (known is None or known.hash != mark[1]):
             self._step_back()
-        head = self._gateway.head()
-        mined = self._gateway.nonce(self._signer.address)
-        pending = self._gateway.nonce(self._signer.address, pending=True)
-        return _View(head, self._finality.final_point(self._gateway, head), mined, max(mined, pending))
+        final = self._finality.final_point(self._gateway, seen.head)
+        return _View(seen.head, final, seen.mined, max(seen.mined, seen.pending))
 
     def _step_back(self) -> None:
         """The chain lost a final block: find what went with it and put it in flight again."""
@@ -248,7 +249,7 @@ class Outbox:
         self._sent.clear()
         self._trouble = "chain_regressed"
 
-    def _not_canonical(self, places: Sequence[tuple[int, bytes]]) -> set[tuple[int, bytes]]:
+    def _not_canonical(self, places: Collection[Place]) -> set[Place]:
         """Return those (number, hash) that the chain does not have."""
         numbers = sorted({number for number, _ in places})
         blocks = dict(zip(numbers, self._gateway.blocks(numbers), strict=True)) if numbers else {}
@@ -257,8 +258,7 @@ class Outbox:
     # Settling
 
     def _observe(self, view: _View) -> None:
-        self._find_mined(view)
-        self._settle(view)
+        self._settle(view, sure=self._find_mined(view))
         self._find_displaced(view)
         self._store.raise_floor()
         if view.final is not None and self._store.final_mark() != (view.final.number, view.final.hash):
@@ -269,52 +269,78 @@ class Outbox:
         elif bound:
             self._store.set_mark("regressed", 0)
 
-    def _find_mined(self, view: _View) -> None:
-        """Ask for receipts of our transactions whose nonce is used, and of no others."""
-        rows = [row for row in self._in_state(TxState.SUBMITTED) if row.nonce < view.mined]
-        for row, receipt in zip(rows, self._gateway.receipts([row.hash for row in rows]), strict=True):
-            if receipt is None:
-                self._misses[row.nonce] = self._misses.get(row.nonce, 0) + 1
-                continue
-            self._misses.pop(row.nonce, None)
-            if receipt.succeeded and row.kind is TxKind.APPEND and not receipt.events:
-                raise ChainAnswerMalformed(
-                    "the chain says that a batch was appended and has no event of it",
-                    hint="check the chain's client; the outbox asks again",
-                )
-            state = TxState.INCLUDED if receipt.succeeded else TxState.REVERTED
-            self._store.move(row, state, block=(receipt.block_number, receipt.block_hash))
+    def _find_mined(self, view: _View) -> set[Place]:
+        """Note which of our transactions are mined: by sight, or else by their receipts.
 
-    def _settle(self, view: _View) -> None:
+        Returns the blocks that are known to be the chain's as of this head.
+        """
+        rows = self._in_state(TxState.SUBMITTED)
+        sighted = self._sightings.look(view.head, self._member_id, rows) if self._store.flights else {}
+        moves: list[Move] = []
+        asked = []
+        for row in rows:
+            if row.kind is TxKind.APPEND and row.hash in sighted:
+                self._misses.pop(row.nonce, None)
+                moves.append((row, TxState.INCLUDED, sighted[row.hash]))
+            elif row.nonce < view.mined:
+                asked.append(row)
+        for row, receipt in zip(asked, self._gateway.receipts([row.hash for row in asked]), strict=True):
+            moves += self._judge_receipt(row, receipt)
+        self._store.move_all(moves)
+        return set(sighted.values())
+
+    def _judge_receipt(self, row: TxRow, receipt: Receipt | None) -> list[Move]:
+        if receipt is None:
+            self._misses[row.nonce] = self._misses.get(row.nonce, 0) + 1
+            return []
+        self._misses.pop(row.nonce, None)
+        if receipt.succeeded and row.kind is TxKind.APPEND and not receipt.events:
+            raise ChainAnswerMalformed(
+                "the chain says that a batch was appended and has no event of it",
+                hint="check the chain's client; the outbox asks again",
+            )
+        state = TxState.INCLUDED if receipt.succeeded else TxState.REVERTED
+        return [(row, state, (receipt.block_number, receipt.block_hash))]
+
+    def _settle(self, view: _View, *, sure: set[Place]) -> None:
         """Take back what a reorganisation removed, and make final what is."""
         rows = [*self._in_state(TxState.INCLUDED), *self._in_state(TxState.REVERTED)]
-        gone = self._not_canonical([(row.block_number, row.block_hash) for row in rows])
-        finished: list[str] = []
+        gone = self._not_canonical({(row.block_number, row.block_hash) for row in rows} - sure)
+        back: list[Move] = []
+        done: list[TxRow] = []
         for row in sorted(rows, key=lambda item: item.nonce):
             if (row.block_number, row.block_hash) in gone:
-                self._store.move(row, TxState.SUBMITTED, block=(0, bytes(32)))
-            elif view.final is not None and row.block_number <= view.final.number:
-                finished += self._finish(row)
-        if finished:
-            for callback in self.on_final:
-                callback(finished)
+                back.append((row, TxState.SUBMITTED, (0, bytes(32))))
+            elif view.final is not None and row.block_number <= view.final.number and self._is_done(row):
+                done.append(row)
+        self._store.move_all(back)
+        self._finish(done)
 
-    def _finish(self, row: TxRow) -> list[str]:
-        """Settle one transaction in a final block; return the ids whose work is done by it."""
-        self._sent.pop(row.nonce, None)
-        if row.state is TxState.REVERTED and row.kind is not TxKind.FILLER and not self._judge_revert(row):
-            return []
-        self._store.move(row, TxState.FINAL)
-        if row.kind is TxKind.APPEND and row.seq == self._store.mark("seen", 1)[0]:
-            self._store.set_mark("seen", row.seq + 1)
-            self._store.set_mark("searched", row.block_number)
-        self._limit = min(self._window, self._limit * 2)
-        ids = self._store.ids_of(row.nonce)
-        self._counts["final"] += len(ids)
-        return ids
+    def _is_done(self, row: TxRow) -> bool:
+        """Return whether a transaction in a final block did its work, or had nothing left to do."""
+        return row.state is TxState.INCLUDED or row.kind is TxKind.FILLER or self._judge_revert(row)
+
+    def _finish(self, done: Sequence[TxRow]) -> None:
+        """Make transactions final, which come in the order of their nonces."""
+        if not done:
+            return
+        (seen,) = self._store.mark("seen", 1)
+        marks: dict[str, int] = {}
+        for row in done:
+            self._sent.pop(row.nonce, None)
+            if row.kind is TxKind.APPEND and row.seq == seen:
+                seen += 1
+                marks = {"seen": seen, "searched": row.block_number}
+        self._store.move_all([(row, TxState.FINAL, None) for row in done], marks=marks)
+        self._limit = min(self._window, self._limit * 2 ** min(len(done), 6))
+        self._counts["final"] += sum(row.count for row in done)
+        ids = [name for row in done for name in self._store.ids_of(row.nonce)] if self.on_final else []
+        for callback in self.on_final:
+            callback(ids)
 
     def _judge_revert(self, row: TxRow) -> bool:
         """Decide on a final revert. Returns True when nothing was left to do; otherwise the row is buried."""
+        self._sent.pop(row.nonce, None)
         parsed = parse_transaction(self._store.raw_of(row.nonce))
         name, facts = self._revert_reason(row, parsed.to, parsed.calldata)
         queued = self._operations_of(row)
@@ -379,7 +405,7 @@ class Outbox:
         free = min(self._limit, self._window) - len(self._in_state(TxState.SUBMITTED))
         if free <= 0 or self._clock() < self._hold_until:
             return
-        with Courier(self._gateway.send_raw) as courier:
+        with Courier(self._gateway.send_many) as courier:
             packer = Packer(
                 self._store,
                 self._signer,
@@ -397,6 +423,7 @@ class Outbox:
         for group in islice(self._groups(), free):
             if not self._is_active():
                 return
+            self._sightings.begin(view.head, self._member_id)
             if not _is_append(group):
                 packer.call(group[0])
                 continue
@@ -536,7 +563,7 @@ class Outbox:
         self._fill_gap(view)
         now = self._clock()
         rows = [row for row in self._in_state(TxState.SUBMITTED) if row.nonce >= view.mined]
-        with Courier(self._gateway.send_raw) as courier:
+        with Courier(self._gateway.send_many) as courier:
             for row in rows[: self._window]:
                 last = self._sent.get(row.nonce)
                 if last is None or (row.nonce >= view.pending and now - last >= RESEND_S):
@@ -544,18 +571,21 @@ class Outbox:
         self._note_answers(courier)
 
     def _note_answers(self, courier: Courier) -> None:
-        """Note what the chain said to each transaction. Raises its last answer if that was an error."""
-        now = self._clock()
+        """Note what the chain said to each transaction. Raises the first answer that was an error."""
+        now, trouble = self._clock(), None
         for nonce, answer in courier.answers:
             if isinstance(answer, TransactionRefused):
                 self._refused(self._store.flights[nonce], now)
             if not isinstance(answer, SendOutcome):
-                raise answer
+                trouble = trouble or answer
+                continue
             self._sent[nonce] = now
             self._refusals.pop(nonce, None)
             if answer is SendOutcome.UNDERPRICED:
                 # Another sender's transaction waits at our nonce. It is not ours to replace: see who is mined.
                 self._tell("nonce_contested", RESEND_S)
+        if trouble is not None:
+            raise trouble
 
     def _refused(self, row: TxRow, now: float) -> None:
         """Count a refusal; after the third the nonce is filled and the operations move on."""

@@ -7,6 +7,8 @@ from any thread, everything else from one.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TypeAlias
 
 from anchor.errors import OutboxCorrupt
 from anchor.failpoints import reach
@@ -42,7 +44,12 @@ from anchor.outbox_rows import (
 from anchor.signer import SignedTransaction
 
 SETTLED = (TxState.FINAL, TxState.DEAD)
+NO_MARKS: Mapping[str, int] = MappingProxyType({})
 NO_NONCE = (1 << 64) - 1  # Of operations that were found in a transaction that is not ours.
+
+
+# A transaction, its next state, and the block it was found in; None keeps the block it has.
+Move: TypeAlias = tuple[TxRow, TxState, tuple[int, bytes] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,14 +193,27 @@ class OutboxStore:
             Put(number_key(IDS, row.nonce), encode_ids(ids)),
         ]
 
-    def move(self, row: TxRow, state: TxState, *, block: tuple[int, bytes] | None = None) -> TxRow:
-        """Move a transaction to another state. Not synced: the chain tells it again. Raises OutboxCorrupt."""
-        moved = _moved(row, state, block)
+    def move(self, row: TxRow, state: TxState, *, block: tuple[int, bytes] | None = None) -> None:
+        """Move one transaction to another state, as `move_all` does."""
+        self.move_all([(row, state, block)])
+
+    def move_all(self, moves: Sequence[Move], *, marks: Mapping[str, int] = NO_MARKS) -> None:
+        """Move transactions to other states and set marks, in one write. Raises OutboxCorrupt.
+
+        Not synced: the chain tells it again.
+        """
+        moved = [_moved(row, state, block) for row, state, block in moves]
+        ops: list[Put | Delete] = [
+            Put(number_key(TRANSACTIONS, row.nonce), encode_tx_row(row)) for row in moved
+        ]
+        ops += [Put(mark_key(name), encode_numbers([number])) for name, number in marks.items()]
+        if not ops:
+            return
         reach("outbox.move", "before")
-        self._kv.write([Put(number_key(TRANSACTIONS, row.nonce), encode_tx_row(moved))], sync=False)
+        self._kv.write(ops, sync=False)
         reach("outbox.move", "after")
-        self._track(moved)
-        return moved
+        for row in moved:
+            self._track(row)
 
     def release(self, row: TxRow, again: Sequence[Queued], failures: Mapping[str, str]) -> None:
         """Bury a transaction that did nothing: operations go back to the queue or fail. Synced."""

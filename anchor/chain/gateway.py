@@ -113,6 +113,25 @@ class ReceiptsAhead:
             self._ahead.drop()
 
 
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """The head, an account's nonces (`pending`: with what waits in order), and blocks that were asked for."""
+
+    head: Block
+    mined: int
+    pending: int
+    blocks: tuple[Block | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSince:
+    """An account's nonce and the answers of calls as of a head, and the blocks that led there."""
+
+    nonce: int
+    answers: tuple[bytes, ...]
+    blocks: tuple[Block | None, ...]
+
+
 class Gateway:
     """Calls to one RPC address. Raises ChainUnavailable and its kin; never an HTTP or JSON error."""
 
@@ -200,17 +219,58 @@ class Gateway:
             raise _malformed("eth_getProof did not answer with an object")
         return answer
 
+    # Several at once
+
+    def glance(self, address: bytes, numbers: Sequence[int]) -> Glance:
+        """Ask in one batch for the head, blocks by number, and the account's nonces."""
+        calls: list[tuple[str, Sequence[object]]] = [("eth_getBlockByNumber", ("latest", False))]
+        calls += [("eth_getTransactionCount", (_hex(address), name)) for name in ("latest", "pending")]
+        calls += [("eth_getBlockByNumber", (hex(number), False)) for number in numbers]
+        head, mined, pending, *blocks = self._ask_many(calls)
+        latest = _decode_block(head)
+        if latest is None:
+            raise _malformed("the chain has no latest block")
+        known = tuple([_decode_block(block) for block in blocks])
+        return Glance(latest, _quantity(mined), _quantity(pending), known)
+
+    def account_since(
+        self, address: bytes, calls: Sequence[tuple[bytes, bytes]], *, first: int, head: Block
+    ) -> AccountSince:
+        """Ask in one batch for blocks `first`..head and, as of `head`, the account's nonce and what `calls` answer.
+
+        Each call is (contract, calldata); fewer than 90 blocks.
+        """
+        at = _block_name(head.hash)
+        asked: list[tuple[str, Sequence[object]]] = [("eth_getTransactionCount", (_hex(address), at))]
+        asked += [("eth_call", ({"to": _hex(to), "data": _hex(calldata)}, at)) for to, calldata in calls]
+        asked += [("eth_getBlockByNumber", (hex(number), False)) for number in range(first, head.number + 1)]
+        nonce, *rest = self._ask_many(asked)
+        answers, blocks = rest[: len(calls)], rest[len(calls) :]
+        found = tuple([_decode_block(block) for block in blocks])
+        return AccountSince(_quantity(nonce), tuple([_bytes(one) for one in answers]), found)
+
     # Transactions
+
+    def send_many(self, raws: Sequence[bytes]) -> list[SendOutcome | TransactionRefused | ChainUnavailable]:
+        """Send raw transactions once, in this order, in one batch; return what the chain said to each.
+
+        Raises ChainUnavailable when there is no answer, which says nothing of what the chain took.
+        """
+        requests = [_request(at, "eth_sendRawTransaction", (_hex(raw),)) for at, raw in enumerate(raws)]
+        body = b"[" + b",".join(requests) + b"]"
+        answers = _batch_answers(self._wire.post(body, repeatable=False), len(raws))
+        reach("chain.send", "after")
+        return [_sent(answer) for answer in answers]
 
     def send_raw(self, raw: bytes) -> SendOutcome:
         """Send a raw transaction once. Raises TransactionRefused when the chain will never take it."""
         body = _request(1, "eth_sendRawTransaction", (_hex(raw),))
         answer = _open_answer(self._wire.post(body, repeatable=False), 1)
         reach("chain.send", "after")
-        if "error" in answer:
-            return _classify_refusal(answer["error"])
-        _bytes(answer.get("result"), 32)
-        return SendOutcome.ACCEPTED
+        outcome = _sent(answer)
+        if not isinstance(outcome, SendOutcome):
+            raise outcome
+        return outcome
 
     def receipt(self, transaction_hash: bytes) -> Receipt | None:
         """Return the receipt of a mined transaction, None when it is in no block."""
@@ -264,7 +324,23 @@ def _open_answer(raw: bytes, identity: int) -> dict[str, Any]:
     return answer
 
 
+def _sent(answer: dict[str, Any]) -> SendOutcome | TransactionRefused | ChainUnavailable:
+    if "error" not in answer:
+        _bytes(answer.get("result"), 32)
+        return SendOutcome.ACCEPTED
+    try:
+        return _classify_refusal(answer["error"])
+    except (TransactionRefused, ChainUnavailable) as error:
+        return error
+
+
 def _open_batch(raw: bytes, count: int) -> Iterator[Any]:
+    for answer in _batch_answers(raw, count):
+        yield _result(answer)
+
+
+def _batch_answers(raw: bytes, count: int) -> list[dict[str, Any]]:
+    """Return the answers of a batch in the order of its requests."""
     answers = _parse(raw)
     if not isinstance(answers, list) or not all(isinstance(item, dict) for item in answers):
         raise _malformed("the chain did not answer a batch with a list")
@@ -272,8 +348,7 @@ def _open_batch(raw: bytes, count: int) -> Iterator[Any]:
     by_id = {item.get("id"): item for item in answers if isinstance(item.get("id"), int)}
     if len(answers) != count or set(by_id) != set(range(count)):
         raise _malformed("the chain did not answer each request of a batch")
-    for number in range(count):
-        yield _result(by_id[number])
+    return [by_id[number] for number in range(count)]
 
 
 def _result(answer: dict[str, Any]) -> Any:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from anchor import outbox
 from anchor.chain.contracts import encode_call
 from tests.faults.chain_load import LoadedOutbox, appended, expect_once, mix
 from tests.faults.chain_proxy import ChainProxy
@@ -30,8 +31,10 @@ OPERATOR, NETWORK = 0, 25
 Record = Callable[[str, object], None]
 
 
-@pytest.fixture(scope="module")
-def chain() -> Iterator[WildChain]:
+@pytest.fixture
+def chain(monkeypatch: pytest.MonkeyPatch) -> Iterator[WildChain]:
+    """A chain for one test: the engine loses states when blocks are taken back high above its start."""
+    monkeypatch.setattr(outbox, "GAP_S", 1.0)
     with wild_chain() as made:
         yield made
 

@@ -19,7 +19,7 @@ from anchor.chain.contracts import encode_call, event_topic, parse_append_call, 
 from anchor.chain.deploy import Deployment
 from anchor.chain.errors import CallReverted
 from anchor.chain.finality import FinalPoint
-from anchor.chain.gateway import Block, Log, Receipt, SendOutcome
+from anchor.chain.gateway import AccountSince, Block, Glance, Log, Receipt, SendOutcome
 from anchor.errors import ChainUnavailable, TransactionRefused
 from anchor.keyvalue import Delete, Put
 from anchor.outbox import AppendOperation, Outbox
@@ -252,6 +252,35 @@ class ModelGateway:
         while pending and nonce in self.chain.pool:
             nonce += 1
         return nonce
+
+    def glance(self, address: bytes, numbers: Sequence[int]) -> Glance:
+        """Return head, nonces and blocks."""
+        self._enter()
+        found = [self.chain.blocks[at].block if at < len(self.chain.blocks) else None for at in numbers]
+        nonces = (self.nonce(address), self.nonce(address, pending=True))
+        return Glance(self.chain.blocks[-1].block, *nonces, tuple(found))
+
+    def account_since(
+        self, address: bytes, calls: Sequence[tuple[bytes, bytes]], *, first: int, head: Block
+    ) -> AccountSince:
+        """Return the account's nonce and what calls answer as of `head`, and the blocks that led there."""
+        self._enter()
+        held = self.chain.blocks[head.number] if head.number < len(self.chain.blocks) else None
+        if held is None or held.block.hash != head.hash:
+            raise ChainUnavailable("the model chain has no such block")
+        answers = tuple([self.call(to, calldata, block=head.number) for to, calldata in calls])
+        blocks = tuple([item.block for item in self.chain.blocks[first : head.number + 1]])
+        return AccountSince(held.state.nonce, answers, blocks)
+
+    def send_many(self, raws: Sequence[bytes]) -> list[SendOutcome | TransactionRefused | ChainUnavailable]:
+        """Take several; a failure loses all answers."""
+        answers: list[SendOutcome | TransactionRefused | ChainUnavailable] = []
+        for raw in raws:
+            try:
+                answers.append(self.send_raw(raw))
+            except TransactionRefused as error:
+                answers.append(error)
+        return answers
 
     def send_raw(self, raw: bytes) -> SendOutcome:
         """Take a raw transaction into the pool."""

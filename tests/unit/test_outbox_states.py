@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from anchor.chain.gateway import SendOutcome
 from anchor.errors import ChainUnavailable, OutboxCorrupt, TransactionRefused
 from anchor.keyvalue import Put
 from anchor.outbox import AppendOperation, CallOperation
-from anchor.outbox_courier import Courier
+from anchor.outbox_courier import MAX_TOGETHER, Courier
 from anchor.outbox_rows import MOVES, TxKind, TxRow, TxState, decode_tx_row
 from anchor.records import Stream
 from anchor.signer import parse_transaction
@@ -540,7 +542,7 @@ def test_receipts_that_come_late_do_not_append_twice(final_lag: int) -> None:
 
 def test_receipt_that_comes_a_little_late_moves_nothing() -> None:
     bench = Bench()
-    bench.put(append(1))
+    bench.put(("op-1", CallOperation("Ledger", revoke_call(1), 90_000)))  # A call alone needs a receipt.
     bench.step()
     bench.step()
     name = keccak(bench.gateway.sent[0])
@@ -615,33 +617,88 @@ def test_open_nonce_below_ours_is_filled() -> None:
 
 
 @pytest.mark.parametrize(
-    "stop", [ChainUnavailable("down"), TransactionRefused("no"), SendOutcome.UNDERPRICED]
+    "stop", [ChainUnavailable("busy"), TransactionRefused("no"), SendOutcome.UNDERPRICED]
 )
 def test_nothing_is_tried_after_an_answer_that_makes_it_useless(stop: Any) -> None:
     tried: list[bytes] = []
+    first_is_out = threading.Event()
 
-    def send(raw: bytes) -> SendOutcome:
-        tried.append(raw)
-        if raw != b"second":
-            return SendOutcome.ACCEPTED
-        if isinstance(stop, SendOutcome):
-            return stop
-        raise stop
+    def send(raws: Sequence[bytes]) -> list[Any]:
+        tried.extend(raws)
+        first_is_out.wait(30)
+        return [SendOutcome.ACCEPTED if raw == b"0" else stop for raw in raws]
 
     with Courier(send) as courier:
-        for nonce, raw in enumerate((b"first", b"second", b"third")):
-            courier.hand(nonce, raw)
-    assert tried == [b"first", b"second"]
-    assert courier.answers == [(0, SendOutcome.ACCEPTED), (1, stop)]
+        for nonce in range(20):
+            courier.hand(nonce, str(nonce).encode())
+        first_is_out.set()
+    assert 2 <= len(tried) <= 2 * MAX_TOGETHER
+    assert courier.answers == [(0, SendOutcome.ACCEPTED)] + [(nonce, stop) for nonce in range(1, len(tried))]
+
+
+def test_what_waits_is_sent_together_in_order() -> None:
+    sent: list[list[bytes]] = []
+    all_are_there = threading.Event()
+
+    def send(raws: Sequence[bytes]) -> list[Any]:
+        sent.append(list(raws))
+        all_are_there.wait(30)
+        return [SendOutcome.ACCEPTED] * len(raws)
+
+    with Courier(send) as courier:
+        for nonce in range(20):
+            courier.hand(nonce, str(nonce).encode())
+        all_are_there.set()
+    assert [raw for raws in sent for raw in raws] == [str(nonce).encode() for nonce in range(20)]
+    assert max(len(raws) for raws in sent) == MAX_TOGETHER
+
+
+def test_group_without_an_answer_counts_as_not_tried() -> None:
+    def send(raws: Sequence[bytes]) -> list[Any]:
+        raise ChainUnavailable("down")
+
+    with Courier(send) as courier:
+        courier.hand(7, b"")
+    assert [(nonce, type(answer)) for nonce, answer in courier.answers] == [(7, ChainUnavailable)]
 
 
 def test_unforeseen_error_of_a_send_is_not_swallowed() -> None:
-    def send(raw: bytes) -> SendOutcome:
+    def send(raws: Sequence[bytes]) -> list[Any]:
         raise Crash
 
     with pytest.raises(Crash), Courier(send) as courier:
         courier.hand(0, b"")
         courier.hand(1, b"")
+
+
+# By sight
+
+
+def test_full_batches_are_followed_without_their_receipts() -> None:
+    bench = Bench()
+    bench.put(*[append(number) for number in range(40)])
+    bench.gateway.receipts = no_receipts  # type: ignore[method-assign]
+    bench.settle()
+    expect_each_once(bench, range(40))
+
+
+def no_receipts(hashes: Sequence[bytes]) -> list[Any]:
+    assert not hashes, "a receipt was asked for"
+    return []
+
+
+def test_foreign_append_among_ours_is_not_taken_for_our_success() -> None:
+    bench = Bench()
+    bench.put(*[append(number) for number in range(8)])
+    bench.step()  # Two of ours wait, at the first nonces.
+    held = dict(bench.chain.pool)
+    bench.chain.pool.clear()
+    foreign_append(bench, 900)  # It takes our first sequence at our first nonce; our second one fails then.
+    foreign = bench.chain.pool[0]
+    bench.chain.pool |= held
+    bench.chain.pool[0] = foreign
+    bench.settle()
+    expect_each_once(bench, range(8))
 
 
 # Rows
