@@ -9,6 +9,9 @@ import binascii
 
 from anchor.errors import Base64urlMalformed
 
+# "-_" to "+/", and "+/" to what no decoder takes.
+_TO_STANDARD = bytes.maketrans(b"-_+/", b"+/..")
+
 
 def render_base64url(raw: bytes) -> str:
     """Render bytes as base64url without padding."""
@@ -23,12 +26,17 @@ def parse_base64url(text: object, *, length: int | None = None) -> bytes:
     """
     if not isinstance(text, str) or not text.isascii():
         raise Base64urlMalformed("not base64url text", hint="use A-Z a-z 0-9 - _ without padding")
+    standard = text.encode("ascii").translate(_TO_STANDARD)
     try:
-        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
+        raw = binascii.a2b_base64(standard + b"=" * (-len(text) % 4), strict_mode=True)
+    except binascii.Error:
         raise Base64urlMalformed("not base64url text", hint="use A-Z a-z 0-9 - _ without padding") from None
-    # Python's decoder accepts set spare bits and "+/" besides "-_"; rendering again accepts neither.
-    if render_base64url(raw) != text:
+    # The decoder accepts set spare bits and padding; rendering the last, shorter group again accepts neither.
+    rest = len(raw) % 3
+    if (
+        binascii.b2a_base64(raw[len(raw) - rest :], newline=False).rstrip(b"=")
+        != standard[(len(raw) - rest) // 3 * 4 :]
+    ):
         raise Base64urlMalformed("base64url text is not in its one canonical form", hint="drop padding")
     if length is not None and len(raw) != length:
         raise Base64urlMalformed("base64url text has another length", expected=length, got=len(raw))

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Final, TypeAlias
+from typing import Final, NoReturn, TypeAlias
 
 import msgspec
 import rfc8785
@@ -21,7 +21,8 @@ JsonValue: TypeAlias = bool | int | str | Sequence["JsonValue"] | Mapping[str, "
 
 MAX_DEPTH: Final = 16
 # A string is one token, closed or not, so that the scan is linear and brackets in text do not count.
-_BRACKETS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[][{}]', re.DOTALL)
+_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 # Ten times as fast. Text and whole numbers look the same in it; keys it sorts by code point, RFC 8785 by UTF-16.
 _SORTED: Final = msgspec.json.Encoder(order="sorted")
 MAX_INTEGER: Final = 2**53 - 1  # The largest integer that a double holds exactly (RFC 8785 §3.2.2.3).
@@ -63,12 +64,14 @@ def parse_strict_json(raw: bytes, *, max_bytes: int) -> JsonValue:
     if not nests_within(raw, MAX_DEPTH):
         raise ValueNotCanonical("the value nests too deeply", limit=MAX_DEPTH)
     try:
-        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique_object)
+        value = _DECODER.decode(raw.decode("utf-8"))
     except (ValueError, RecursionError):
         # The parser's own message quotes the input, so it goes no further.
         raise ValueNotCanonical("the text is not JSON in UTF-8") from None
-    _refuse_ambiguous(value, depth=0)
-    return value  # type: ignore[no-any-return]  # `_refuse_ambiguous` has looked at every node.
+    # Text in ASCII without escapes is NFC and holds no surrogates; numbers and nesting were looked at above.
+    if not raw.isascii() or b"\\" in raw:
+        _refuse_ambiguous(value, depth=0)
+    return value  # type: ignore[no-any-return]  # Every node was looked at, here or by the parser's hooks.
 
 
 def nests_within(raw: bytes, limit: int) -> bool:
@@ -79,14 +82,15 @@ def nests_within(raw: bytes, limit: int) -> bool:
     """
     if raw.count(b"[") + raw.count(b"{") <= limit:
         return True
+    # Without escapes every second piece between quotes is text.
+    outside = _STRING.sub(b"", raw) if b"\\" in raw else b"".join(raw.split(b'"')[::2])
     depth = 0
-    for match in _BRACKETS.finditer(raw):
-        first = raw[match.start()]
-        if first in b"[{":
+    for bracket in outside.translate(None, _NO_BRACKETS):
+        if bracket in b"[{":
             depth += 1
             if depth > limit:
                 return False
-        elif first in b"]}":
+        else:
             depth -= 1
     return True
 
@@ -141,8 +145,26 @@ def _refuse_text(value: str) -> None:
         raise ValueNotCanonical("text is not in Unicode normal form C", hint="normalise it to NFC")
 
 
+def _whole(text: str) -> int:
+    value = int(text)
+    _refuse_large(value)
+    return value
+
+
+def _refuse_fraction(_text: str) -> NoReturn:
+    raise ValueNotCanonical("a number is no whole one", hint="write money in fen and other fractions as text")
+
+
 def _unique_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     result = dict(pairs)
     if len(result) != len(pairs):
         raise ValueNotCanonical("an object has a key twice")
     return result
+
+
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_unique_object,
+    parse_int=_whole,
+    parse_float=_refuse_fraction,
+    parse_constant=_refuse_fraction,
+)

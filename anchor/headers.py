@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-import rlp
 from coincurve import PublicKey
 from eth_utils.crypto import keccak
-from rlp.exceptions import RLPException
 
+from anchor import rlpcodec
 from anchor.errors import HeaderMalformed, SignatureInvalid
 
 MAX_HEADER_BYTES: Final = 16 << 10  # 64 validators and as many seals make about 6 KiB.
@@ -113,7 +112,7 @@ def encode_header(fields: Sequence[bytes]) -> Header:
     Raises:
         HeaderMalformed: `decode_header` would not read it again.
     """
-    return decode_header(bytes(rlp.encode(list(fields))))
+    return decode_header(rlpcodec.encode(fields))
 
 
 def header_hash(header: Header, engine: Engine) -> bytes:
@@ -127,7 +126,7 @@ def header_hash(header: Header, engine: Engine) -> bytes:
     vanity, validators, vote, *_ = _bft_extra(header, engine)
     # IBFT 2.0 leaves round and seals out; QBFT keeps their places, empty.
     rest: list[object] = [b"", []] if engine is Engine.QBFT else []
-    return _hash_with(header, bytes(rlp.encode([vanity, validators, vote, *rest])))
+    return _hash_with(header, rlpcodec.encode([vanity, validators, vote, *rest]))
 
 
 def header_signers(header: Header, engine: Engine) -> tuple[bytes, ...]:
@@ -209,7 +208,7 @@ def commit_seal_hash(header: Header, engine: Engine) -> bytes:
     """
     vanity, validators, vote, turn, _ = _bft_extra(header, engine)
     rest: list[object] = [[]] if engine is Engine.QBFT else []
-    return _hash_with(header, bytes(rlp.encode([vanity, validators, vote, turn, *rest])))
+    return _hash_with(header, rlpcodec.encode([vanity, validators, vote, turn, *rest]))
 
 
 def _clique_signer(header: Header) -> bytes:
@@ -221,7 +220,7 @@ def _bft_signers(header: Header, engine: Engine) -> tuple[bytes, ...]:
     return tuple(recover_signer(seal, digest) for seal in _strings(_bft_extra(header, engine)[4]))
 
 
-def _bft_extra(header: Header, engine: Engine) -> list[object]:
+def _bft_extra(header: Header, engine: Engine) -> list[rlpcodec.Item]:
     """Decode vanity, validators, vote, round and seals; the parts keep their bytes, so hashing repeats them."""
     if engine not in (Engine.QBFT, Engine.IBFT2):
         raise HeaderMalformed("this engine has no commit seals", hint="use qbft or ibft2")
@@ -233,18 +232,18 @@ def _bft_extra(header: Header, engine: Engine) -> list[object]:
 
 def _hash_with(header: Header, extra: bytes) -> bytes:
     fields = [*header.fields[:_EXTRA], extra, *header.fields[_EXTRA + 1 :]]
-    return bytes(keccak(rlp.encode(fields)))
+    return bytes(keccak(rlpcodec.encode(fields)))
 
 
-def _decode(raw: bytes) -> object:
+def _decode(raw: bytes) -> rlpcodec.Item:
     try:
-        found: object = rlp.decode(raw)
-    except (RLPException, RecursionError):
+        return rlpcodec.decode(raw)
+    except rlpcodec.RlpMalformed:
         raise HeaderMalformed("the bytes are not canonical RLP") from None
-    return found
 
 
-def _strings(value: object) -> list[bytes]:
-    if not isinstance(value, list) or not all(isinstance(each, bytes) for each in value):
+def _strings(value: rlpcodec.Item) -> list[bytes]:
+    found = [each for each in value if isinstance(each, bytes)] if isinstance(value, list) else []
+    if not isinstance(value, list) or len(found) != len(value):
         raise HeaderMalformed("a list of byte strings is something else")
-    return value
+    return found

@@ -3,7 +3,7 @@
 Pure. Every failure is the error class that the reader was made with; no value is ever quoted.
 """
 
-from collections.abc import Mapping
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,7 +11,7 @@ from anchor.base64url import parse_base64url
 from anchor.canonical import JsonValue
 from anchor.errors import Base64urlMalformed, DeltasealError
 
-_HEX_DIGITS: Final = frozenset("0123456789abcdef")
+_HEXADECIMAL: Final = re.compile(r"0x[0-9a-f]*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +23,13 @@ class PartReader:
 
     def members(self, value: JsonValue, *names: str) -> list[JsonValue]:
         """Return the values of an object that has exactly these members, in this order."""
-        if not isinstance(value, Mapping) or value.keys() != set(names):
+        # A dict, as the parser makes: asking for any Mapping takes longer than all the rest here.
+        if not isinstance(value, dict) or len(value) != len(names):
             raise self.error(f"an object of the {self.of} lacks a member or has one too many")
-        return [value[name] for name in names]
+        try:
+            return [value[name] for name in names]
+        except KeyError:
+            raise self.error(f"an object of the {self.of} lacks a member") from None
 
     def items(self, value: JsonValue, limit: int) -> list[JsonValue]:
         """Return a list of at most `limit` values."""
@@ -41,10 +45,9 @@ class PartReader:
 
     def hexadecimal(self, value: JsonValue, length: int) -> bytes:
         """Return bytes that are written as 0x and lower-case digits."""
-        text = value[2:] if isinstance(value, str) and value.startswith("0x") else ""
-        if len(text) != 2 * length or set(text) - _HEX_DIGITS:
+        if not isinstance(value, str) or len(value) != 2 + 2 * length or not _HEXADECIMAL.fullmatch(value):
             raise self.error("a value is not 0x and lower-case hexadecimal digits", length=length)
-        return bytes.fromhex(text)
+        return bytes.fromhex(value[2:])
 
     def blobs(self, value: JsonValue, *, most: int, most_bytes: int) -> tuple[bytes, ...]:
         """Return a list of base64url byte strings, none longer than `most_bytes`, no two alike."""

@@ -27,7 +27,7 @@ from anchor.records import record_id
 from anchor.slots import batch_slot, claim_slot, document_slot
 from verifier.proofs.accounts import NodeSet, account_at, storage_at
 from verifier.proofs.errors import ProofError
-from verifier.proofs.headers import block_hash, verify_final, verify_linked
+from verifier.proofs.headers import verify_final, verify_linked
 from verifier.proofs.inclusion import verify_batch_slot, verify_inclusion
 from verifier.receiptforms import (
     FORMAT,
@@ -293,8 +293,7 @@ def _check_headers(question: _Question) -> Reason:
     """Step 4: each header is the child of the one before it, and the first is the block that the reader knows."""
     headers, engine = question.receipt.headers, question.trust.engine
     try:
-        verify_linked(headers, engine)
-        name = block_hash(headers[0], engine)
+        name = verify_linked(headers, engine)
     except ProofError:
         return Reason("headers", Outcome.FAIL, "headers_unlinked")
     if question.known_hash is not None and not hmac.compare_digest(name, question.known_hash):
@@ -416,10 +415,10 @@ STEPS: Final[Mapping[str, Callable[[_Question], Reason]]] = {
 
 # The gravest first: one word has to do for a claim that has several.
 _FLAGS: Final = (
-    (StatusFlag.ERASED, "erased"),
-    (StatusFlag.REVOKED, "revoked"),
-    (StatusFlag.SUPERSEDED, "superseded"),
-    (StatusFlag.SUSPENDED, "suspended"),
+    (StatusFlag.ERASED.value, "erased"),
+    (StatusFlag.REVOKED.value, "revoked"),
+    (StatusFlag.SUPERSEDED.value, "superseded"),
+    (StatusFlag.SUSPENDED.value, "suspended"),
 )
 # Failed steps that speak of the document and not of the proof, by their detail.
 _FAILURES: Final[Mapping[str, ReceiptVerdict]] = {
@@ -437,13 +436,13 @@ _FAILURES: Final[Mapping[str, ReceiptVerdict]] = {
 
 def _flag_against(reading: StatusReading) -> str | None:
     try:
-        claim, *documents = decode_statuses(reading)
+        claim, *documents = (each.flags.value for each in decode_statuses(reading))
     except StatusMalformed:
         return "status_malformed"
     for flag, word in _FLAGS:
-        if claim.flags & flag:
+        if claim & flag:
             return word
-        if any(each.flags & flag for each in documents):
+        if any(flags & flag for flags in documents):
             return f"document_{word}"
     return None
 

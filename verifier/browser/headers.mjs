@@ -34,16 +34,18 @@ export function decodeHeader(raw) {
   };
 }
 
-/** Verifies that headers are consecutive and returns their hashes; each but the first is the child of the last. */
+/** Verifies that headers are consecutive, each the child of the last, and returns the hash of the first. */
 export function verifyLinked(headers, engine) {
   if (headers.length === 0 || headers.length > MAX_HEADERS) malformed();
-  const names = headers.map((each) => blockHash(each, engine));
+  const first = blockHash(headers[0], engine);
+  let name = first;
   for (const [at, child] of headers.slice(1).entries()) {
     const parent = headers[at];
-    if (!same(child.parentHash, names[at])) malformed();
+    if (at > 0) name = blockHash(parent, engine);
+    if (!same(child.parentHash, name)) malformed();
     if (child.number !== parent.number + 1n || child.time < parent.time) malformed();
   }
-  return names;
+  return first;
 }
 
 /**

@@ -110,7 +110,7 @@ function checkInclusion({ receipt }) {
 
 /** Step 4: each header is the child of the one before it, and the first is the block that the reader knows. */
 function checkHeaders({ receipt, trust, knownHash, state }) {
-  if (!holds(() => (state.blockHash = verifyLinked(receipt.headers, trust.engine)[0])))
+  if (!holds(() => (state.blockHash = verifyLinked(receipt.headers, trust.engine))))
     return fail("headers_unlinked");
   if (knownHash != null && !same(state.blockHash, knownHash)) return fail("other_block");
   return pass("linked");

@@ -7,20 +7,19 @@ two different sets never prove the same thing.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
-import rlp
 from eth_utils.crypto import keccak
-from rlp.exceptions import RLPException
 
+from anchor import rlpcodec
+from anchor.rlpcodec import Item
 from verifier.proofs.errors import ProofError
 
 MAX_NODES: Final = 1024  # 66 proofs of 9 nodes, and room.
 MAX_NODE_BYTES: Final = 1024  # A branch of 16 hashes has 532 bytes.
 SLOT_BYTES: Final = 32
-EMPTY_ROOT: Final = bytes(keccak(rlp.encode(b"")))
+EMPTY_ROOT: Final = bytes(keccak(rlpcodec.encode(b"")))
 
-_Item: TypeAlias = "bytes | list[_Item]"
 _NIBBLES: Final = 64  # Keys are Keccak-256 hashes: no key is another's beginning.
 
 
@@ -34,7 +33,7 @@ class NodeSet:
             ProofError: one is too long or there twice, or there are too many.
         """
         self._nodes: dict[bytes, bytes] = {}
-        self._used: set[bytes] = set()
+        self._used: dict[bytes, list[Item]] = {}  # Decoded once, whatever number of proofs share a node.
         for node in nodes:
             if len(node) > MAX_NODE_BYTES or len(self._nodes) == MAX_NODES:
                 raise ProofError("the proof is too large", step="node_limit")
@@ -42,17 +41,17 @@ class NodeSet:
                 raise ProofError("the proof has a node twice", step="node_twice")
             self._nodes[name] = node
 
-    def take(self, name: bytes) -> list[_Item]:
+    def take(self, name: bytes) -> list[Item]:
         """Return the items of the node with this hash.
 
         Raises:
             ProofError: it is not in the set, or is not a node.
         """
-        node = self._nodes.get(name)
-        if node is None:
-            raise ProofError("the proof lacks a node", step="node_missing")
-        self._used.add(name)
-        return _require_node(_decode(node))
+        if (items := self._used.get(name)) is None:
+            if (node := self._nodes.get(name)) is None:
+                raise ProofError("the proof lacks a node", step="node_missing")
+            items = self._used[name] = _require_node(_decode(node))
+        return items
 
     def verify_all_used(self) -> None:
         """Verify that each node was needed. Raises ProofError."""
@@ -133,16 +132,16 @@ def value_at(root: bytes, key: bytes, nodes: NodeSet) -> bytes | None:
         node = _child(child, nodes)
 
 
-def _leaf_value(node: list[_Item], part: str, rest: str) -> bytes | None:
+def _leaf_value(node: list[Item], part: str, rest: str) -> bytes | None:
     if len(part) != len(rest):
         raise ProofError("a leaf stands at the wrong depth", step="node_malformed")
     return _require_bytes(node[1]) if part == rest else None
 
 
-def _child(child: _Item, nodes: NodeSet) -> list[_Item]:
+def _child(child: Item, nodes: NodeSet) -> list[Item]:
     if isinstance(child, list):
         # A node shorter than a hash stands in its parent; a longer one would be a second form of the same trie.
-        if len(rlp.encode(child)) >= 32:
+        if len(rlpcodec.encode(child)) >= 32:
             raise ProofError("a node stands in its parent that is too long for it", step="node_malformed")
         return _require_node(child)
     if len(child) != 32:
@@ -158,21 +157,20 @@ def _compact(encoded: bytes) -> tuple[str, bool]:
     return nibbles[1 if nibbles[0] in "13" else 2 :], nibbles[0] in "23"
 
 
-def _decode(raw: bytes) -> _Item:
+def _decode(raw: bytes) -> Item:
     try:
-        found: _Item = rlp.decode(raw)
-    except (RLPException, RecursionError):
+        return rlpcodec.decode(raw)
+    except rlpcodec.RlpMalformed:
         raise ProofError("the proof is not canonical RLP", step="rlp") from None
-    return found
 
 
-def _require_node(item: _Item) -> list[_Item]:
+def _require_node(item: Item) -> list[Item]:
     if not isinstance(item, list) or len(item) not in (2, 17):
         raise ProofError("a node has neither 2 nor 17 parts", step="node_malformed")
     return item
 
 
-def _require_bytes(item: _Item) -> bytes:
+def _require_bytes(item: Item) -> bytes:
     if not isinstance(item, bytes):
         raise ProofError("a byte string of the proof is a list", step="node_malformed")
     return item

@@ -24,18 +24,19 @@ MAX_HEADERS: Final = 256
 SignersAt: TypeAlias = Callable[[int], Collection[bytes]]
 
 
-def verify_linked(headers: Sequence[Header], engine: Engine) -> None:
-    """Verify that `headers` are consecutive: the first is the block to prove, each other the child of the last.
+def verify_linked(headers: Sequence[Header], engine: Engine) -> bytes:
+    """Verify that `headers` are consecutive, each the child of the last, and return the hash of the first, 32 bytes.
 
     Raises:
         ProofError: none or too many, or one that is not its predecessor's child.
     """
     if not 0 < len(headers) <= MAX_HEADERS:
         raise ProofError("there are no headers, or too many", step="header_count")
-    for parent, child in pairwise(headers):
-        name = block_hash(parent, engine)
+    names = [block_hash(each, engine) for each in headers[: max(1, len(headers) - 1)]]
+    for name, (parent, child) in zip(names, pairwise(headers), strict=False):
         if child.parent_hash != name or child.number != parent.number + 1 or child.time < parent.time:
             raise ProofError("a header is not the child of the one before", step="headers_unlinked")
+    return names[0]
 
 
 def block_hash(header: Header, engine: Engine) -> bytes:
@@ -82,7 +83,8 @@ def sealed_by(headers: Sequence[Header], signers_at: SignersAt, engine: Engine) 
     found: set[bytes] = set()
     try:
         for header in counted:
-            found |= wanted & set(signers_at(header.number)) & set(header_signers(header, engine))
+            here = wanted.intersection(header_signers(header, engine))
+            found |= here.intersection(signers_at(header.number))
     except HeaderMalformed as error:
         raise ProofError(f"a header is malformed: {error}", step=error.code) from None
     return frozenset(found)
