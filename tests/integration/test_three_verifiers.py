@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from anchor.base64url import render_base64url
 from anchor.commitments import Commitment, verify_opening
 from anchor.entries import batch_hash
 from anchor.errors import OpeningMismatch
@@ -102,6 +103,72 @@ def test_flipped_text_is_judged_alike(every: int) -> None:
     changed = list(text_flips(case, every=every))
     for each, lines in zip(changed, compare(changed), strict=True):
         assert lines[-1]["verdict"] != "valid" or meaning(each.receipt) == meaning(case.receipt), each.name
+
+
+TEXTS = {
+    "white space everywhere": (b'{"format":', b' \r\n\t{ "format" :\n'),
+    "a key that is escaped": (b'"memberId":7,', b'"\\u006demberId":7,'),
+    "escapes in capitals": (b'"LICENCE"', b'"\\u004C\\u0049CENCE"'),
+    "an escaped slash": (b'"LICENCE"', b'"LICENCE\\/"'),
+    "an unknown escape": (b'"LICENCE"', b'"LICENCE\\x41"'),
+    "a surrogate pair": (b'"LICENCE"', b'"\\ud83d\\ude00"'),
+    "surrogates the wrong way round": (b'"LICENCE"', b'"\\ude00\\ud83d"'),
+    "surrogates in UTF-8": (b'"LICENCE"', b'"\xed\xa0\xbd\xed\xb8\x80"'),
+    "an overlong zero": (b'"LICENCE"', b'"\xc0\x80"'),
+    "text that is only NFC after joining": (b'"LICENCE"', '"A\u030a"'.encode()),
+    "text in NFC": (b'"LICENCE"', '"\u00c5"'.encode()),
+    "minus zero": (b'"id":0,', b'"id":-0,'),
+    "a fraction": (b'"id":0,', b'"id":0.0,'),
+    "infinity": (b'"id":0,', b'"id":Infinity,'),
+    "a huge exponent": (b'"id":0,', b'"id":1e400,'),
+    "a plus sign": (b'"id":0,', b'"id":+0,'),
+    "hexadecimal": (b'"id":0,', b'"id":0x0,'),
+    "5,000 digits": (b'"id":0,', b'"id":' + b"1" * 5000 + b","),
+    "a NUL byte": (b'"id":0,', b'"id":0,\0'),
+    "a DEL in text": (b'"LICENCE"', b'"LICENCE\x7f"'),
+    "a no-break space": (b'"id":0,', b'"id":\xc2\xa00,'),
+    "an empty key": (b'"id":0,', b'"id":0,"":0,'),
+    "brackets in text": (b'"LICENCE"', b'"' + b"[{" * 20 + b'"'),
+    "a value of 17 levels": (b'"LICENCE"', b"[" * 12 + b"]" * 12),
+    "a value of 16 levels": (b'"LICENCE"', b"[" * 11 + b"]" * 11),
+    "a value of 17 KiB": (b'"LICENCE"', b'"' + b"A" * (17 << 10) + b'"'),
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_json_that_readers_take_differently_is_judged_alike(name: str) -> None:
+    case, (old, new) = network_case(), TEXTS[name]
+    assert old in case.receipt
+    (lines,) = compare([case.of(name, case.receipt.replace(old, new, 1))])
+    alike = name in ("white space everywhere", "a key that is escaped", "escapes in capitals", "minus zero")
+    assert (lines[-1]["verdict"] == "valid") == alike
+
+
+def test_megabytes_are_refused_and_a_whole_one_is_read() -> None:
+    case = network_case()
+    shown, room = json.loads(case.receipt), (1 << 20) - len(case.receipt)
+    many = [render_base64url(b"%04d" % each + bytes(700)) for each in range(1_000)]
+    headers = [
+        shown["headers"][0],
+        *(render_base64url(bytes(16 << 10) + bytes([each])) for each in range(40)),
+    ]
+    deep = b"[" * (1 << 20)
+    found = compare(
+        [
+            case.of("a whole megabyte", case.receipt + b" " * room),
+            case.of("one byte more", case.receipt + b" " * (room + 1)),
+            case.of("a thousand nodes", encode({**shown, "nodes": [*shown["nodes"], *many]})),
+            case.of(
+                "1,025 nodes", encode({**shown, "nodes": [render_base64url(b"%d" % n) for n in range(1025)]})
+            ),
+            case.of("headers of 16 KiB", encode({**shown, "headers": headers})),
+            case.of("brackets", deep),
+            case.of("quotes", b'"' * (1 << 20)),
+            case.of("objects", b'{"a":' * 200_000),
+        ]
+    )
+    words = [lines[-2]["detail"] for lines in found]
+    assert words == ["no_bound", "receipt_malformed", "slot_not_proved", *["receipt_malformed"] * 5]
 
 
 def commands(folder: Path, case: VerifierCase, *more: str) -> list[tuple[int, Lines]]:

@@ -218,6 +218,19 @@ FINDINGS = {
     "no expiry": "valid",
     "a date that is none": "proof_invalid validity date_malformed",
     "a batch of one": "valid",
+    "QBFT, one validator's seal twice": "proof_invalid finality quorum_missing",
+    "QBFT, the seals of a sibling": "proof_invalid finality quorum_missing",
+    "QBFT, a child without seals": "valid",
+    "QBFT, extra data nested 40 deep": "proof_invalid headers headers_unlinked",
+    "QBFT, seals that are one string": "proof_invalid headers headers_unlinked",
+    "seals on a sibling of the block": "proof_invalid headers headers_unlinked",
+    "no room for a seal": "proof_invalid finality quorum_missing",
+    "a seal that fits no key": "proof_invalid finality quorum_missing",
+    "the account of another contract": "proof_invalid state account_not_proved",
+    "the slot of another batch": "proof_invalid batch_slot slot_not_proved",
+    "a node nested 40 deep": "proof_invalid state account_not_proved",
+    "100 nodes that prove nothing": "proof_invalid status_slots slot_not_proved",
+    "the opening of another material": "proof_invalid opening other_commitment",
 }
 
 
@@ -245,6 +258,23 @@ def test_receipts_that_pass_hold_by_the_naive_rules(case: Case) -> None:
             node = naive.sha256(b"\x01", node, path.pop(0))
         index, last = index // 2, last // 2
     assert node == unpadded(receipt["entry"]["root"])
+
+
+def verdict_of(receipt: Path, trust: Path) -> str:
+    asked = {"receipt": json.loads(receipt.read_text("utf-8")), "trust": json.loads(trust.read_text("utf-8"))}
+    asked |= {"at": "2026-12-01T09:00:00+08:00", "knownHash": None, "later": None, "maxAge": None}
+    return str(make.run("receipt.check", asked)["expected"]["verdict"])
+
+
+def test_receipts_in_files_of_their_own_verify_or_do_not() -> None:
+    folder = VECTORS / "receipt"
+    trusts = sorted(folder.glob("trust-*.json"))
+    assert len(trusts) == 3
+    for trust in trusts:
+        assert verdict_of(folder / trust.name.replace("trust", "valid"), trust) == "valid"
+    rejects = sorted(folder.glob("reject-*.json"))
+    assert len(rejects) == 10
+    assert "valid" not in {verdict_of(each, trust) for each in rejects for trust in trusts}
 
 
 def unpadded(text: str) -> bytes:

@@ -75,6 +75,30 @@ def documents() -> Iterator[tuple[str, str]]:
             written = [_case(*asked, wanted=wanted) for asked in cases]
             text = json.dumps({"source": source, "cases": written}, indent=1) + "\n"
             yield f"{name}/{kind}.json", text
+    yield from receipt_files()
+
+
+def receipt_files() -> Iterator[tuple[str, str]]:
+    """Yield (path, text) of receipts and trust anchors as files of their own, as anybody can put before a verifier.
+
+    `valid-*` verify with the `trust-*` of the same name, `reject-*` with none. `clique` is of a real network.
+    """
+    network = json.loads((HERE / "receipt" / "clique-network.json").read_text("utf-8"))
+    vectors = {name: asked for name, _, asked in receipt_cases.receipt_accepts()}
+    made, qbft = vectors["no expiry"], vectors["QBFT, by its own commit seals"]
+    whole = {
+        "valid-clique": network["receipts"]["valid"],
+        "trust-clique": network["trust"],
+        "valid-made": made["receipt"],
+        "trust-made": made["trust"],
+        "valid-qbft": qbft["receipt"],
+        "trust-qbft": qbft["trust"],
+        "reject-revoked": network["receipts"]["revoked"],
+    }
+    for name, words in receipt_cases.REJECT_FILES.items():
+        whole[f"reject-{name}"] = vectors[words]["receipt"]
+    for name, value in whole.items():
+        yield f"receipt/{name}.json", json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
 def _case(name: str, operation: str, asked: Json, *, wanted: str) -> Case:

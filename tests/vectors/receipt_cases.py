@@ -6,10 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+import rlp
 from coincurve import PrivateKey
+from eth_utils.crypto import keccak
 
+from anchor.base64url import render_base64url
+from anchor.commitments import commit
 from anchor.entries import StatusFlag
-from anchor.headers import Engine
+from anchor.headers import Engine, Header, decode_header
+from anchor.slots import batch_slot
 from tests.unit import receipt_factory as made
 from tests.unit import sealed_chain_factory as sealed
 from tests.vectors.common import Asked
@@ -22,6 +27,20 @@ AGE = int(datetime.fromisoformat("2026-12-01T09:00:00+08:00").timestamp()) - mad
 
 
 CHAINS = {"crash-final": made.TRUST, "bft-final": made.BFT_TRUST, "operator": made.OPERATOR_TRUST}
+
+
+# Vectors that are also files of their own, by the file's name.
+REJECT_FILES = {
+    "altered-field": "another value opened",
+    "other-material": "the opening of another material",
+    "other-batch": "another batch",
+    "attacker-signers": "an attacker's signers",
+    "seal-too-few": "a seal too few",
+    "one-signer-twice": "one signer twice",
+    "other-block": "proof nodes of another block",
+    "other-contract": "the account of another contract",
+    "hidden-revocation": "a revocation that is not shown",
+}
 
 
 def receipt_accepts() -> Iterator[Asked]:
@@ -101,6 +120,100 @@ def receipt_accepts() -> Iterator[Asked]:
         "a date that is none", render_receipt(made.receipt(dict(made.FIELDS) | {"expiresOn": "20270101"}))
     )
     yield ask("a batch of one", render_receipt(made.receipt(size=1, index=0)))
+    for name, receipt in {**_hostile_seals(), **_hostile_proofs()}.items():
+        yield ask(name, receipt)
+
+
+def _hostile_seals() -> dict[str, Json]:
+    """Headers that somebody with one signer's key, or none, could make."""
+    root = made.receipt().headers[0].state_root
+    place = {"state_root": root, "number": 130, "time": made.AS_OF}
+    own = sealed.bft_header(sealed.KEYS[:4], qbft=True, **place)
+    sibling = sealed.bft_header(sealed.KEYS[:4], qbft=True, **place, parent=b"\6" * 32)
+    twice = sealed.bft_header([*sealed.KEYS[:3], sealed.KEYS[0]], qbft=True, **place)
+    parts = _decoded(own.extra)
+    child = _plain_header(b"no seals", parent=block_hash(own, Engine.QBFT), number=131)
+    first = sealed.clique_header(sealed.KEYS[0], parent=b"\7" * 32, **place)
+    other = sealed.clique_header(sealed.KEYS[1], parent=b"\7" * 32, **place)
+    above = sealed.clique_chain(
+        sealed.KEYS[1:4], state_root=root, number=131, time=made.AS_OF + 2, parent=keccak(other.raw)
+    )
+    keyless = _plain_header(bytes(97), parent=keccak(first.raw), number=131)
+    return {
+        "QBFT, one validator's seal twice": _headed(twice, finality="bft-final"),
+        "QBFT, the seals of a sibling": _headed(
+            _with_extra(own, [*parts[:4], _decoded(sibling.extra)[4]]), finality="bft-final"
+        ),
+        "QBFT, a child without seals": _headed(own, child, finality="bft-final"),
+        "QBFT, extra data nested 40 deep": _headed(
+            _with_extra(own, [_nested(40), *parts[1:]]), finality="bft-final"
+        ),
+        "QBFT, seals that are one string": _headed(
+            _with_extra(own, [*parts[:4], b"seal"]), finality="bft-final"
+        ),
+        "seals on a sibling of the block": _headed(first, *above),
+        "no room for a seal": _headed(first, _plain_header(bytes(96), parent=keccak(first.raw), number=131)),
+        "a seal that fits no key": _headed(first, keyless),
+    }
+
+
+def _hostile_proofs() -> dict[str, Json]:
+    """Proofs that hold, of something else."""
+    shown: Json = render_receipt(made.receipt())
+    records, entry = made.sealed_batch(commit(made.FIELDS, made.SALT_KEY), size=5, index=3)
+    slots = made.storage_of(entry, records[3], made.status())
+    elsewhere = sealed.state_of({made.MEMBERS: slots})
+    deep = rlp.encode([b"", _nested(40)])
+    ledger = sealed.state_of({made.CHAIN.ledger: slots})
+    stranger = made.receipt({**made.FIELDS, "documentNo": "DEMO-310104-0002"})
+    return {
+        "the account of another contract": _headed(
+            *_sealed_over(elsewhere.root), nodes=elsewhere.nodes_for(made.MEMBERS, list(slots))
+        ),
+        "the slot of another batch": {
+            **shown,
+            "nodes": [
+                render_base64url(each) for each in ledger.nodes_for(made.CHAIN.ledger, [batch_slot(7)])
+            ],
+        },
+        "a node nested 40 deep": _headed(*_sealed_over(keccak(deep)), nodes=(deep,)),
+        "100 nodes that prove nothing": {
+            **shown,
+            "nodes": [*shown["nodes"], *(render_base64url(b"%03d" % each) for each in range(100))],
+        },
+        "the opening of another material": {**shown, "opening": render_receipt(stranger)["opening"]},
+    }
+
+
+def _sealed_over(root: bytes) -> tuple[Header, ...]:
+    return made.headers_of(root, sealers=sealed.KEYS[:4], finality="crash-final", number=130)
+
+
+def _headed(*headers: Header, finality: str = "crash-final", nodes: Sequence[bytes] | None = None) -> Json:
+    receipt = replace(made.receipt(finality=finality), headers=headers)
+    return render_receipt(receipt if nodes is None else replace(receipt, nodes=tuple(nodes)))
+
+
+def _plain_header(extra: bytes, *, parent: bytes, number: int) -> Header:
+    place = {"parent": parent, "state_root": bytes(32), "number": number, "time": made.AS_OF + 2}
+    return decode_header(rlp.encode(sealed.header_fields(**place, extra=extra)))
+
+
+def _with_extra(header: Header, parts: Json) -> Header:
+    fields = list(header.fields)
+    fields[12] = rlp.encode(parts)
+    return decode_header(rlp.encode(fields))
+
+
+def _decoded(raw: bytes) -> Json:
+    return rlp.decode(raw)
+
+
+def _nested(depth: int) -> Json:
+    item: Json = b""
+    for _ in range(depth):
+        item = [item]
+    return item
 
 
 def _sealed(sealers: Sequence[PrivateKey]) -> Json:
@@ -109,6 +222,10 @@ def _sealed(sealers: Sequence[PrivateKey]) -> Json:
 
 def _status(reading: StatusReading) -> Json:
     return render_receipt(replace(made.receipt(), status=reading))["status"]
+
+
+def _with_header(shown: Json, header: bytes) -> bytes:
+    return json.dumps({**shown, "headers": [render_base64url(header), *shown["headers"][1:]]}).encode()
 
 
 def with_value(opening: Json, value: Json) -> Json:
@@ -147,6 +264,19 @@ def receipt_rejects() -> Iterator[Asked]:
     yield swap("a negative number", '"seq":12', '"seq":-12')
     yield swap("a number that is true", '"seq":12', '"seq":true')
     yield swap("an earlier version", "receipt/1", "receipt/0")
+    yield swap("a later version", "receipt/1", "receipt/2")
+    yield swap("a version in capitals", "deltaseal-receipt/1", "Deltaseal-Receipt/1")
+    yield swap("an algorithm of its own", '"entry":{', '"entry":{"hash":"sha3-256",')
+    yield swap("an exponent", '"memberId":7', '"memberId":7e0')
+    yield swap("a leading zero", '"memberId":7', '"memberId":07')
+    yield swap("a comma too many", '"memberId":7', '"memberId":7,')
+    yield swap("a comment", '"memberId":7', '/* seven */"memberId":7')
+    yield swap("a control character in text", '"value":"LICENCE"', '"value":"LI\tCENCE"')
+    yield swap("a key of a prototype", '"memberId":7', '"memberId":7,"__proto__":{}')
+    yield swap("a key of a prototype instead", '"memberId":7', '"__proto__":7')
+    yield raw("nested 10,000 deep", b'{"a":' * 10_000)
+    yield raw("a header nested 40 deep", _with_header(shown, rlp.encode(_nested(40))))
+    yield raw("a header of lists", _with_header(shown, rlp.encode([[b""]] * 15)))
     yield swap("unknown member", '"memberId":7', '"memberId":7,"more":1')
     yield swap("missing member", '"memberId":7,', "")
     for member in shown:
