@@ -12,6 +12,7 @@ from bench import (
     pushlarge,
     pushsmall,
     rebuild,
+    receipts,
     storeverify,
     verify,
 )
@@ -31,6 +32,7 @@ FIGURES = (
     memory,
     storeverify,
     opening,
+    receipts,
 )
 
 if __name__ == "__main__":

@@ -6,17 +6,20 @@ import hashlib
 import json
 import os
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from anchor.canonical import canonical_bytes
 from anchor.chain.contracts import parse_append_call
 from anchor.records import MaterialRecord, decode_record
 from bench import __main__ as all_figures
-from bench import disk, gas, load, processor, pushlarge, pushsmall, verify
+from bench import disk, gas, load, processor, pushlarge, pushsmall, receipts, verify
 from bench.chains import bench_keys, document_digest, document_record, document_records, random_records
 from bench.figures import Figure, alternate, compare, render_number, render_table, versions
 from bench.runner import parse_arguments, run
+from verifier.receipts import render_receipt
 
 
 def figure(ratio: float, goal: float | None, *, at_least: bool = True) -> Figure:
@@ -214,3 +217,14 @@ def test_a_figure_that_fails_is_named_and_does_not_cost_the_others(
     assert ended.value.code == 1
     assert "| stage | 1 " in printed and "not measured: " in printed and "RuntimeError" in printed
     assert "command: python -m bench.batch --full" in printed
+
+
+@pytest.mark.parametrize("batch", [1, 512])
+def test_receipt_from_a_sparse_trie_is_valid_and_its_bare_work_is_written_down(batch: int) -> None:
+    raw = canonical_bytes(render_receipt(receipts.receipt_among(20_000, batch=batch)))
+    receipts.check(raw)
+    calls = receipts.recorded_calls(raw)
+    names = Counter(function.__name__ for function, _ in calls)
+    assert names["_recover"] == 4 and names["keccak"] > 20 and names["openssl_sha256"] > 10
+    assert all(function(*arguments) is not None for function, arguments in calls)
+    assert len(receipts.recorded_calls(raw)) == len(calls)
