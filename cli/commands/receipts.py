@@ -16,6 +16,7 @@ from cli.exitcodes import ExitCode
 from cli.receiptchecks import Asked, now, opened_fields, receipt_facts, show_checks
 from cli.receiptfiles import read_receipt, read_receipt_json, receipt_content, trusted
 from cli.session import Session, command
+from verifier.browser import page
 from verifier.expectations import Expected
 from verifier.receipts import Receipt
 from verifier.trust import TrustAnchor
@@ -50,6 +51,9 @@ def register(app: typer.Typer) -> None:
         ),
         exits=(*_EXITS, ExitCode.UNAVAILABLE, ExitCode.PROOF_FAILED, ExitCode.STALE, ExitCode.NOT_USABLE),
     )(check)
+    command(group, "page", examples=("receipt page --to verify.html",), exits=(ExitCode.CONFLICT,))(
+        write_page
+    )
 
 
 def get(
@@ -126,3 +130,13 @@ def _read_slots(rpc: str, receipt: Receipt, trust: TrustAnchor) -> SlotReading:
     from cli.chainslots import read_slots
 
     return read_slots(rpc, receipt, trust.chain)
+
+
+def write_page(
+    session: Session,
+    to: Annotated[Path, typer.Option(metavar="FILE", help="Where to write it.")],
+    force: Annotated[bool, typer.Option("--force", help="Write over an existing file.")] = False,
+) -> None:
+    """Write the page that checks receipts in a browser: one file, for whoever has neither node nor command."""
+    require_new(to, force=force)
+    session.out.item("saved", save_checked([page()], to, sha256=None, force=force))

@@ -16,6 +16,7 @@ from tests.unit import receipt_factory as made
 from tests.unit import sealed_chain_factory as sealed
 from tests.unit import trust_factory as steps
 from tests.unit.cli_runner import CommandLine, Ended
+from verifier.browser import page
 from verifier.receipts import StatusReading, render_receipt
 from verifier.trust import render_step, render_trust
 
@@ -212,6 +213,44 @@ def test_the_answer_of_chain_status_is_a_trust_file(cli: CommandLine) -> None:
 )
 def test_a_wrong_trust_file_is_refused(cli: CommandLine, trust: Any) -> None:
     assert checked(cli, open_ended(), trust=trust).code == 6
+
+
+def test_page_for_the_browser_is_written_as_the_package_has_it(cli: CommandLine, no_network: None) -> None:
+    assert cli("receipt", "page", "--to", "verify.html").code == 0
+    assert (cli.work / "verify.html").read_bytes() == page()
+    assert cli("receipt", "page", "--to", "verify.html").code == 5
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b"[" * 100, b'{"format":"deltaseal-receipt/9"}'])
+def test_what_is_no_receipt_proves_nothing(cli: CommandLine, no_network: None, content: bytes) -> None:
+    checked(cli, open_ended())
+    (cli.work / "receipt.json").write_bytes(content)
+    ended = cli("verify", "--offline", "--receipt", "receipt.json", "--trust", "trust.json", "-o", "json")
+    said = json.loads(ended.out)
+    assert (ended.code, said["verdict"]) == (10, "proof_invalid")
+    assert said["checks"] == [{"code": "receipt", "outcome": "fail", "detail": "receipt_malformed"}]
+    assert "receipt" in ended.err
+
+
+def test_subject_expected_comes_from_a_file_and_is_checked_itself(cli: CommandLine) -> None:
+    person = {"idType": "001", "id": "91310115FAKE010322", "role": "holder"}
+    fields = {**made.FIELDS, "expiresOn": None, "subjects": [person]}
+    opened = dict(render_receipt(made.receipt(fields, shown=("expiresOn", "subjects"))))
+    for line, code in (("001:91310115FAKE010322", 0), ("001:12310000FAKE00056H", 10)):
+        (cli.work / "who").write_text(line + "\n")
+        assert checked(cli, opened, "--expect-subject", "@who").code == code
+    ended = checked(cli, opened, "--expect-subject", "001:1")
+    assert (ended.code, ended.out) == (2, "") and "--expect-subject" in ended.err
+
+
+@pytest.mark.parametrize("flag", ["--at=2026-12-01T09:00:00", "--at=tomorrow"])
+def test_time_without_a_zone_is_refused(cli: CommandLine, flag: str) -> None:
+    assert checked(cli, open_ended(), flag).code == 2
+
+
+@pytest.mark.parametrize("flag", ["--expect-type=M1001", "--expect-issuer=1", "--at=2026-12-01T09:00:00Z"])
+def test_expectations_belong_to_offline(cli: CommandLine, flag: str) -> None:
+    assert cli("verify", "--sha256", "00" * 32, flag).code == 2
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b"[" * 100, b'{"format":"deltaseal-receipt/9"}'])

@@ -14,12 +14,15 @@ from anchor.entries import BatchEntry, batch_hash, encode_entry
 from anchor.envelopes import OVERHEAD_BYTES, epoch_info
 from anchor.records import Stream, parse_frame, record_id
 from anchor.tags import derive_consume_key, derive_domain_keys
+from cli.receiptchecks import Asked, verify_lines
 from tests.unit import receipt_factory as made
 from verifier.receipts import ReceiptVerdict, check_receipt, parse_receipt
 from verifier.trust import parse_trust
 
-PAGES = Path(__file__).parents[2] / "docs" / "reference"
-OURS = ["record", "commitment", "tags", "epoch-envelope", "batch-and-log", "receipt", "trust-anchor"]
+ROOT = Path(__file__).parents[2]
+PAGES = ROOT / "docs" / "reference"
+OURS = ["record", "commitment", "tags", "epoch-envelope", "batch-and-log", "receipt"]
+OURS += ["trust-anchor", "verifier-protocol"]
 SECRET = made.bytes_of("city secret")
 KEYS = derive_domain_keys(1, 1, SECRET)
 
@@ -99,7 +102,15 @@ def test_receipt_example_is_valid_under_the_anchor_of_the_other_page() -> None:
 
 
 def test_receipt_page_names_every_code_and_detail() -> None:
-    source = (Path(__file__).parents[2] / "verifier" / "receipts.py").read_text("utf-8")
+    source = (ROOT / "verifier" / "receipts.py").read_text("utf-8")
     details = set(re.findall(r'Outcome\.(?:FAIL|UNPROVEN), "(\w+)"', source)) - {"malformed"}
     assert len(details) > 10
-    assert [each for each in sorted(details) if f"`{each}`" not in page("receipt")] == []
+    pages = page("receipt") + page("verifier-protocol")
+    assert [each for each in sorted(details) if f"`{each}`" not in pages] == []
+
+
+def test_protocol_example_is_what_the_verifier_prints() -> None:
+    command, *lines = block("verifier-protocol").splitlines()
+    receipt, trust = (ROOT / name for name in re.findall(r"tests/vectors/\S+", command))
+    asked = Asked(parse_trust(trust.read_bytes()), datetime(2026, 12, 1, tzinfo=UTC))
+    assert [json.loads(line) for line in lines] == list(verify_lines(receipt.read_bytes(), asked))
