@@ -11,6 +11,8 @@ from anchor.commitments import Commitment
 from anchor.entries import claim_key, document_key
 from anchor.tags import Tag
 
+LOG_SIZE: Final = 0
+LOG_ROOT: Final = 1
 BATCH_HASH: Final = 2
 STATUS: Final = 3
 DOCUMENT_STATUS: Final = 4
@@ -20,6 +22,11 @@ SIGNERS_DIGEST: Final = 5  # Of Members; the others are of Ledger.
 def mapping_slot(position: int, key: bytes) -> bytes:
     """Return where a mapping at `position` keeps the value of a 32-byte `key` (Solidity: Keccak-256(key ‖ slot))."""
     return bytes(keccak(key + position.to_bytes(32, "big")))
+
+
+def plain_slot(position: int) -> bytes:
+    """Return the slot of a variable that is no mapping."""
+    return position.to_bytes(32, "big")
 
 
 def batch_slot(batch_id: int) -> bytes:

@@ -59,7 +59,7 @@ _BY_EXIT: dict[ExitCode, str] = {
     ExitCode.NOT_FOUND: """
         input_missing file_unreadable artifact_missing chain_folder_missing store_missing not_found
         material_not_found content_missing entry_not_found reuse_not_found job_not_found
-        operation_not_found key_not_found key_erased material_erased
+        operation_not_found fork_not_found key_not_found key_erased material_erased
     """,
     ExitCode.PERMISSION: """
         auth_missing auth_invalid auth_expired auth_forbidden not_issuer not_reviewer
@@ -91,7 +91,7 @@ _BY_EXIT: dict[ExitCode, str] = {
         chain_unavailable chain_answer_malformed chain_regressed chain_folder_locked
         journal_unwritable engine_missing engine_failed logs_missing node_unreachable
         node_answer_malformed node_busy rate_limited request_timeout not_admitted domain_key_missing
-        custodian_unavailable endpoint_refused release_broken store_locked store_full
+        checkpoint_refused custodian_unavailable endpoint_refused release_broken store_locked store_full
         store_unwritable store_starved store_closed wait_expired demo_part_failed
     """,
     ExitCode.PROOF_FAILED: """

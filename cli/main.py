@@ -23,6 +23,7 @@ from anchor.errors import DeltasealError
 from cli.commands import (
     alarms,
     api,
+    audit,
     catalog,
     chain,
     completion,
@@ -58,6 +59,7 @@ _MODULES = (
     materials,
     receipts,
     trust,
+    audit,
     catalog,
     hashes,
     keys,

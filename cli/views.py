@@ -419,6 +419,29 @@ VIEWS: dict[str, View] = {
         ),
         "verdict",
     ),
+    "log": View(
+        (
+            Column("result", "result", "结论", word),
+            Column("batches", "batches", "批次"),
+            Column("records", "records", "记录"),
+            Column("logRoot", "log root", "日志根"),
+            Column("block.number", "as of block", "截至区块"),
+            Column("block.hash", "block hash", "区块哈希", short_hex),
+        ),
+        "logRoot",
+    ),
+    "fork": View(
+        (
+            Column("memberId", "fork: member", "分叉:成员"),
+            Column("conflict", "conflict", "矛盾"),
+            Column("ours.logSize", "our batches", "本方批次"),
+            Column("theirs.logSize", "their batches", "对方批次"),
+            Column("ours.height", "our block", "本方区块"),
+            Column("theirs.height", "their block", "对方区块"),
+            Column("settledAt", "settled", "已处理"),
+        ),
+        "memberId",
+    ),
     "saved": View(
         (
             Column("path", "written to", "写入"),

@@ -54,6 +54,9 @@ class NodeConfig(BaseSettings):
         default=(), description="private networks in which other members' endpoints may lie (CIDR)"
     )
     peer_timeout_s: float = Field(default=10.0, gt=0, description="time another node may stay silent")
+    checkpoint_period_s: float = Field(
+        default=60.0, gt=0, description="seconds between two looks at what other members say of the log"
+    )
     pending_wait_s: float = Field(default=30.0, gt=0, le=120, description="bound of ?wait= on a request")
     embedded_chain: bool = Field(
         default=False, description="start the chain in the data folder with the node"

@@ -6,6 +6,7 @@ Holds no rule. Must not import services, routes or federation.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -18,6 +19,7 @@ import httpx
 from anchor.chain.deploy import Deployment
 from anchor.chain.finality import Finality
 from anchor.chain.gateway import Gateway
+from anchor.merkle import GrowingTree
 from anchor.outbox import Outbox
 from anchor.signer import Signer
 from node.clocks import Clock
@@ -28,6 +30,7 @@ from node.sightings import Sightings
 from node.store.audit import AuditLog
 from node.store.leveldb import LevelStore
 from verifier.catalog import CatalogView
+from verifier.checkpoints import SignedCheckpoint
 from verifier.follower import Follower
 from verifier.index import ChainIndex
 from verifier.keyring import KeyRing, read_envelopes
@@ -116,11 +119,26 @@ class ChainState:
     member_id: int = 0
     problem: str | None = "starting"
     outbox_problem: str | None = None
+    fork: str | None = None
     head_number: int = 0
     head_time: int = 0
     behind: int = 0
     caught_up: bool = False
     known_at: float = field(default_factory=monotonic)
+
+
+@dataclass(slots=True)
+class LogState:
+    """The log of final batches as this node holds it, its newest signed checkpoint, and others' that wait.
+
+    `lock` guards all of it but `inbox`, which takes (member id, checkpoint as it came) from any thread.
+    """
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    tree: GrowingTree = field(default_factory=GrowingTree)
+    signed: SignedCheckpoint | None = None
+    inbox: deque[tuple[int, bytes]] = field(default_factory=lambda: deque(maxlen=64))
+    exchange_at: float = 0.0
 
 
 @dataclass(slots=True)
@@ -146,6 +164,7 @@ class Node:
     peers: httpx.Client
     idempotency: IdempotencyGate
     chain: ChainState = field(default_factory=ChainState)
+    log: LogState = field(default_factory=LogState)
     locks: LockTable = field(default_factory=LockTable)
     council: Signer | None = None
     followed: threading.Condition = field(default_factory=threading.Condition)
@@ -174,7 +193,7 @@ class Node:
 
     def faults(self) -> tuple[str, ...]:
         """Name what keeps this node from knowing the chain's present state."""
-        return (self.chain.problem,) if self.chain.problem else ()
+        return tuple(fault for fault in (self.chain.problem, self.chain.fork) if fault)
 
     def learn_keys(self) -> bool:
         """Open the epoch keys that reached this member since last time, and read what they unmask.

@@ -331,3 +331,15 @@ class NoticeRefused(NodeError):
     """A notice of erasure is not signed by the document's custodian, or not for this node."""
 
     code = "notice_refused"
+
+
+class CheckpointRefused(NodeError):
+    """A checkpoint is of another chain, or not signed by the member it is said to be of."""
+
+    code = "checkpoint_refused"
+
+
+class ForkNotFound(NodeError):
+    """No fork alarm stands about this member."""
+
+    code = "fork_not_found"

@@ -46,7 +46,7 @@ from node.http.routes import catalog, federation, materials, operating, reuses, 
 from node.http.routes import erasures as erasure_routes
 from node.indexfolder import open_index
 from node.keys import KeyFolder
-from node.services import erasures, notices, pending, waits
+from node.services import checkpoints, erasures, notices, pending, waits
 from node.services.apikeys import StoredKeys
 from node.services.gathering import PushGatherer
 from node.services.gauges import register_gauges
@@ -398,6 +398,7 @@ def _serve_node(config: NodeConfig) -> int:
     pending.load(node)
     erasures.load(node)
     notices.load(node)
+    checkpoints.load(node)
     workers = Workers(node)
     try:
         workers.start()

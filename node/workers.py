@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from anchor.errors import DeltasealError
 from node.context import Node
+from node.federation import checkpoints as peers
 from node.http.logs import make_logger, places_of
 from node.services import audits, confirming, erasures, notices, pending, sweeps, waits
 from verifier.follower import FollowProgress
@@ -43,6 +44,7 @@ class Workers:
             "erasure": (erasures.work_once, 1.0),
             "notice": (notices.work_once, 1.0),
             "alarms": (waits.tell_once, 5.0),
+            "checkpoints": (peers.exchange_once, 1.0),
         }
         for name, (step, idle_s) in loops.items():
             thread = threading.Thread(target=self._run, args=(name, step, idle_s), name=name, daemon=True)

@@ -36,10 +36,11 @@ from verifier.projection import (
     read_frontier,
     split_records,
 )
-from verifier.rows import BlockPoint, Consumption, Counts, EntryVersion, Identity, Member
+from verifier.rows import BatchHead, BlockPoint, Consumption, Counts, EntryVersion, Identity, Member
 from verifier.writtenkeys import WrittenKeys
 
 __all__ = [
+    "BatchHead",
     "BlockPoint",
     "ChainIndex",
     "Claim",
@@ -370,6 +371,11 @@ class ChainIndex:
         records = split_records(row[rows.BATCH_HEAD_BYTES :] + b"".join(later))
         block_hash = self.block_hash(head.block_number) or b""
         return StoredBatch(head.entry, tuple(records), head.block_number, block_hash, head.transaction_hash)
+
+    def batch_head(self, batch_id: int) -> BatchHead | None:
+        """Return a batch's entry and where it was mined, without its records, or None."""
+        row = self._kv.get(rows.batch_key(batch_id))
+        return rows.decode_batch(batch_id, row) if row is not None else None
 
     def record_at(self, batch_id: int, index: int) -> bytes | None:
         """Return a record's 96 bytes, or None."""

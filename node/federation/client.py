@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import httpx
+import msgspec
 
 from anchor.canonical import JsonValue, parse_strict_json
 from anchor.commitments import Commitment, opening_from_json, verify_opening
@@ -114,6 +115,8 @@ def _receive(
     chunks = response.iter_raw()
     signed, rest = _take_head(reader, chunks)
     _check_answer(node, signed, request)
+    if signed.checkpoint is not None:
+        node.log.inbox.append((request.audience, msgspec.json.encode(signed.checkpoint)))
     if signed.answer.outcome != "released":
         raise ReleaseRefused(
             "the custodian decided against it", reason=signed.answer.reason or signed.answer.outcome

@@ -112,12 +112,13 @@ class ReleaseAnswer(Struct, frozen=True, forbid_unknown_fields=True, rename="cam
     decided_at: Annotated[int, Meta(ge=0, le=1 << 40)]
 
 
-class SignedAnswer(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """The head of a release stream."""
+class SignedAnswer(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True):
+    """The head of a release stream; `checkpoint` is the custodian's (docs/reference/checkpoint.md)."""
 
     answer: ReleaseAnswer
     sealed_key: Base64
     signature: Signature
+    checkpoint: dict[str, Any] | None = None
 
 
 class ErasureNotice(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True):

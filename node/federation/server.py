@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 from ulid import ULID
 
 from anchor.commitments import Commitment, open_fields, opening_to_json
@@ -34,7 +35,7 @@ from node.federation.messages import (
     sign_answer,
 )
 from node.federation.sealing import HEAD, seal_frames
-from node.services import custody
+from node.services import checkpoints, custody
 from node.services.recording import Actor, record
 from node.store import rows
 from verifier.decisions import (
@@ -101,7 +102,8 @@ def answer_release(node: Node, signed: SignedRequest, *, request_id: str) -> Ite
         size=ruling.version.size_bytes if whole and ruling.version else 0,
         decided_at=node.clock(),
     )
-    head = render(sign_answer(answer, sealed_key, node.signer, node.deployment))
+    signed_answer = sign_answer(answer, sealed_key, node.signer, node.deployment)
+    head = render(msgspec.structs.replace(signed_answer, checkpoint=checkpoints.current_json(node)))
     _keep_evidence(node, signed, ruling, request_id)
     return _stream(node, request, ruling, head, key)
 

@@ -181,6 +181,8 @@ REGISTRY: Mapping[str, ProblemRow] = {
     "release_unauthorised": ProblemRow(401, "调取请求未获授权", "Release request not authorised"),
     "release_replayed": ProblemRow(409, "调取请求重复", "Release request replayed"),
     "notice_refused": ProblemRow(401, "删除通知未获授权", "Notice of erasure refused"),
+    "checkpoint_refused": ProblemRow(503, "对方检查点不被接受", "Checkpoint refused"),
+    "fork_not_found": ProblemRow(404, "没有未处理的分叉告警", "No fork alarm"),
     # verifier.
     "verifier_error": ProblemRow(500, "核验组件出错", "Verification failed"),
     "catalog_entry_invalid": ProblemRow(422, "目录条目不符合要求", "Invalid catalogue entry"),

@@ -26,6 +26,11 @@ def register_gauges(node: Node, metrics: Metrics) -> None:
             "1 while the chain's present state is unknown.",
             lambda: bool(node.chain.problem),
         ),
+        "deltaseal_fork_detected": (
+            "1 while another member's checkpoint contradicts this node's log.",
+            lambda: bool(node.chain.fork),
+        ),
+        "deltaseal_log_batches": ("Final batches in the log.", lambda: node.log.tree.size),
         "deltaseal_chain_head_age_seconds": (
             "Age of the newest block.",
             lambda: max(node.clock() - node.chain.head_time, 0),

@@ -141,6 +141,12 @@ class KeyRequest(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"
     expires_at: int = 0
 
 
+class SettleRequest(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """Why an alarm about a fork ends."""
+
+    reason: Text
+
+
 class EntryState(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """The version that an act on a catalogue entry is about."""
 

@@ -322,6 +322,33 @@ class ReceivedNoticeRow(Row, frozen=True):
     applied_at: int
 
 
+class PeerCheckpointRow(Row, frozen=True):
+    """What another member's node said last of the log; empty bytes are none. Page: docs/reference/checkpoint.md.
+
+    `checkpoint` was compared with the own log and fits; `waiting` lies ahead of it. `state` is consistent,
+    waiting or disputed.
+    """
+
+    member_id: int
+    checkpoint: bytes
+    waiting: bytes
+    state: str
+    received_at: int
+
+
+class ForkRow(Row, frozen=True):
+    """Two signed checkpoints that contradict each other; `settled_at` 0 = the alarm stands."""
+
+    member_id: int
+    detected_at: int
+    conflict: str
+    ours: bytes
+    theirs: bytes
+    path: bytes
+    settled_at: int
+    settled_by: str
+
+
 class SettingRow(Row, frozen=True):
     """A small value that the node itself keeps."""
 
@@ -558,6 +585,8 @@ CHECKPOINT: Final = Table(CheckpointRow, kind=14, name="checkpoint", ids=["name"
 SETTING: Final = Table(SettingRow, kind=15, name="setting", ids=["name"])
 UNCONFIRMED: Final = Table(UnconfirmedRow, kind=16, name="unconfirmed", ids=["material_id", "version"])
 WAITING: Final = Table(WaitingRow, kind=17, name="waiting", ids=["reuse_id"])
+PEER_CHECKPOINT: Final = Table(PeerCheckpointRow, kind=18, name="peer_checkpoint", ids=["member_id"])
+FORK: Final = Table(ForkRow, kind=19, name="fork", ids=["member_id", "detected_at"])
 ERASURE: Final = Table(ErasureRow, kind=24, name="erasure", ids=["erasure_id"])
 BACKUP: Final = Table(BackupRow, kind=25, name="backup", ids=["backup_id"])
 NOTICE: Final = Table(NoticeRow, kind=26, name="notice", ids=["material_id", "member_id", "commitment"])
@@ -565,7 +594,8 @@ NOTICE_IN: Final = Table(ReceivedNoticeRow, kind=27, name="notice_in", ids=["cus
 
 TABLES: Final[tuple[Table[Any], ...]] = (
     MATERIAL, VERSION, BY_AGENCY, BY_SUBJECT, DEDUPE, COMMITMENT, API_KEY, IDEMPOTENCY, REUSE, JOB, AUDIT,
-    NONCE, RELEASE, CHECKPOINT, SETTING, UNCONFIRMED, WAITING, ERASURE, BACKUP, NOTICE, NOTICE_IN,
+    NONCE, RELEASE, CHECKPOINT, SETTING, UNCONFIRMED, WAITING, PEER_CHECKPOINT, FORK, ERASURE, BACKUP, NOTICE,
+    NOTICE_IN,
 )  # fmt: skip
 
 BLOB_TABLE: Final = b"blob/"

@@ -36,6 +36,8 @@ ASKED_FOR = {
     *(f"material {verb}" for verb in ("erase", "erasure", "notices")),
     *("document revoke", "reuse request", "reuse show", "reuse get"),
     *(f"receipt {verb}" for verb in ("get", "show", "check", "page")),
+    "audit log",
+    "audit settle",
     *(f"trust {verb}" for verb in ("export", "show", "step", "advance")),
     *(f"catalog {verb}" for verb in ("import", "get", "list", "put", "approve", "retire", "lint")),
     *(f"key {verb}" for verb in ("create", "list", "revoke", "member-generate")),

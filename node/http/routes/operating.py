@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
@@ -26,9 +26,9 @@ from node.http.views import (
     render_wait,
 )
 from node.http.writes import Answer, Kept, actor_of, answer_once, in_threads, node_of
-from node.services import apikeys, backups, waits
+from node.services import apikeys, backups, checkpoints, waits
 from node.services.recording import record
-from node.services.requests import BackupRequest, KeyRequest
+from node.services.requests import BackupRequest, KeyRequest, SettleRequest
 from node.store import rows
 
 router = APIRouter(tags=["node"])
@@ -90,6 +90,7 @@ def readiness(node: Node) -> dict[str, str]:
         "member": "ok" if node.chain.member_id else "not_admitted",
         "outbox": node.chain.outbox_problem or "ok",
         "keys": "ok" if node.keyring.all() else "domain_key_missing",
+        "log": node.chain.fork or "ok",
     }
 
 
@@ -361,3 +362,42 @@ async def audit_verify(request: Request, caller: AuditReader) -> Response:
             "head": finding.head.hash.hex(),
         }
     )
+
+
+@router.get(
+    "/v1/audit/checkpoints",
+    summary="What members say of the log, and forks with their evidence",
+    openapi_extra=example(
+        response={
+            "own": {"format": "deltaseal-checkpoint/1", "height": 31, "logSize": 5},
+            "peers": [{"memberId": 3, "state": "consistent", "receivedAt": 1795478400, "checkpoint": {}}],
+            "forks": [],
+        }
+    ),
+)
+async def audit_checkpoints(request: Request, caller: AuditReader) -> Response:
+    """Show the own checkpoint, the last one compared of each member, and every fork that was ever found."""
+    return raw_json(await asyncio.to_thread(checkpoints.overview, node_of(request)))
+
+
+@router.post(
+    "/v1/audit/forks/{member_id}/settle",
+    summary="End the alarm about a fork",
+    openapi_extra=example(
+        request={"reason": "the member's chain client was cut off and has been rebuilt"},
+        response={"memberId": 3, "settledAt": "2026-11-24T09:30:02+08:00"},
+    ),
+)
+async def settle_fork(
+    request: Request, caller: Admin, member_id: Annotated[int, Path(ge=1, lt=1 << 32)]
+) -> Response:
+    """Let verdicts be fresh again; the evidence stays, and the log says who settled it and why."""
+    node = node_of(request)
+    body = await read_body(request, limit=4096)
+    asked = decode_body(body, SettleRequest)
+
+    def work(kept: Kept) -> Answer:
+        row = checkpoints.settle(node, actor_of(caller), member_id, asked.reason)
+        return Answer(200, {"memberId": row.member_id, "settledAt": render_time(row.settled_at)})
+
+    return await answer_once(request, caller, body, work)
