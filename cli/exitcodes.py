@@ -59,7 +59,7 @@ _BY_EXIT: dict[ExitCode, str] = {
     ExitCode.NOT_FOUND: """
         input_missing file_unreadable artifact_missing chain_folder_missing store_missing not_found
         material_not_found content_missing entry_not_found reuse_not_found job_not_found
-        operation_not_found fork_not_found key_not_found key_erased material_erased
+        operation_not_found token_not_found fork_not_found key_not_found key_erased material_erased
     """,
     ExitCode.PERMISSION: """
         auth_missing auth_invalid auth_expired auth_forbidden not_issuer not_reviewer
@@ -84,7 +84,7 @@ _BY_EXIT: dict[ExitCode, str] = {
         store_older migration_backup_foreign store_damaged
         store_rolled_back store_key_exhausted row_malformed blob_damaged
         blob_truncated key_folder_invalid config_invalid chain_mismatch setting_invalid input_invalid
-        push_journal_corrupt checkpoint_malformed
+        push_journal_corrupt checkpoint_malformed statement_malformed
     """,
     ExitCode.UNAVAILABLE: """
         descriptors_scarce port_taken

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from anchor.base64url import render_base64url
 from anchor.headers import Engine
 from cli.arguments import digest_of
 from cli.errors import InputInvalid, InputMissing, SettingMissing
@@ -18,6 +19,14 @@ from verifier.receipts import (
     ReceiptMalformed,
     check_digest,
     parse_receipt,
+    render_receipt,
+)
+from verifier.statements import (
+    MAX_STATEMENT_BYTES,
+    StatementMalformed,
+    StatusStatement,
+    apply_statement,
+    parse_statement,
 )
 from verifier.trust import (
     MAX_TRUST_BYTES,
@@ -65,6 +74,62 @@ def read_receipt_json(path: Path) -> dict[str, Any]:
     """
     read_receipt(path)  # It accepts objects only, and refuses what another JSON reader might read otherwise.
     return dict(json.loads(_content(path, MAX_RECEIPT_BYTES, "receipt")))
+
+
+def read_refreshed(path: Path, statement: Path | None) -> Receipt:
+    """Read a receipt and, if given, lay the status statement in the other file over it.
+
+    Raises:
+        InputMissing, InputInvalid: as `read_receipt`.
+        ProofError: the statement is not about this receipt, or is older.
+    """
+    receipt = read_receipt(path)
+    if statement is None:
+        return receipt
+    content = _content(statement, MAX_STATEMENT_BYTES, "status statement")
+    return apply_statement(receipt, parse_as_statement(content, str(statement)))
+
+
+def refreshed_content(path: Path, statement: Path | None) -> bytes:
+    """Return the bytes of a receipt, with the status statement in the other file laid over it if there is one.
+
+    Raises:
+        InputMissing, InputInvalid, ProofError: as `read_refreshed`; without a statement InputMissing alone.
+    """
+    return receipt_content(path) if statement is None else receipt_bytes(read_refreshed(path, statement))
+
+
+def receipt_bytes(receipt: Receipt) -> bytes:
+    """Return a receipt as it lies in a file."""
+    return json.dumps(render_receipt(receipt), ensure_ascii=False).encode()
+
+
+def parse_as_statement(content: bytes, place: str) -> StatusStatement:
+    """Parse a status statement. Raises InputInvalid."""
+    try:
+        return parse_statement(content)
+    except StatementMalformed as error:
+        hint = error.hint or "get it again: deltaseal receipt refresh"
+        raise InputInvalid(str(error), hint=hint, place=place) from None
+
+
+def statement_question(receipt: Receipt) -> dict[str, Any]:
+    """Return what a node is asked for a receipt's present status: names of slots, nothing that it opens."""
+    documents = [
+        {
+            "memberId": each.member_id,
+            "domain": each.domain,
+            "epoch": each.epoch,
+            "docTag": render_base64url(each.doc_tag),
+        }
+        for each in receipt.status.documents
+    ]
+    return {
+        "memberId": receipt.member_id,
+        "commitment": receipt.record[:32].hex(),
+        "batchId": receipt.entry.id,
+        "documents": documents,
+    }
 
 
 def compare_file(receipt_path: Path, file: Path) -> bool:

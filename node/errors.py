@@ -343,3 +343,9 @@ class ForkNotFound(NodeError):
     """No fork alarm stands about this member."""
 
     code = "fork_not_found"
+
+
+class TokenNotFound(NodeError):
+    """No slip leads here: the token was never issued, its time is over, or it was withdrawn."""
+
+    code = "token_not_found"

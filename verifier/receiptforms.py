@@ -108,12 +108,11 @@ class Receipt:
     @property
     def not_proved_offline(self) -> tuple[str, ...]:
         """What a reader without a look at the chain has to take on the operator's word."""
-        return ("block_finality",) if self.finality == OPERATOR else ()
+        return admitted_by(self.finality)
 
 
 def render_receipt(receipt: Receipt) -> dict[str, JsonValue]:
     """Render a receipt as its JSON object (docs/reference/receipt.md)."""
-    status = receipt.status
     return {
         "format": FORMAT,
         "chain": render_chain(receipt.chain),
@@ -126,12 +125,7 @@ def render_receipt(receipt: Receipt) -> dict[str, JsonValue]:
             "path": [render_base64url(each) for each in receipt.inclusion.path],
         },
         "entry": _render_entry(receipt.entry),
-        "status": {
-            "claim": render_hex(status.claim),
-            "documents": [_render_document(each) for each in status.documents],
-            "asOfBlock": status.as_of_block,
-            "asOfTime": status.as_of_time,
-        },
+        "status": render_status(receipt.status),
         "headers": [render_base64url(each.raw) for each in receipt.headers],
         "nodes": [render_base64url(each) for each in receipt.nodes],
         "notProvedOffline": list(receipt.not_proved_offline),
@@ -201,16 +195,22 @@ def _parse_object(value: JsonValue) -> Receipt:
         _READ.number(member_id, octets=4),
         _parse_inclusion(inclusion),
         _parse_entry(entry),
-        _parse_headers(headers),
+        parse_headers(headers),
         _READ.blobs(nodes, most=MAX_NODES, most_bytes=MAX_NODE_BYTES),
-        _parse_status(status),
+        parse_status(status),
     )
     if admitted != list(receipt.not_proved_offline):
         raise ReceiptMalformed("the receipt does not admit what its finality leaves unproved")
     return receipt
 
 
-def _parse_headers(value: JsonValue) -> tuple[Header, ...]:
+def admitted_by(finality: str) -> tuple[str, ...]:
+    """Return what a finality leaves to the operator's word, for a reader without a look at the chain."""
+    return ("block_finality",) if finality == OPERATOR else ()
+
+
+def parse_headers(value: JsonValue) -> tuple[Header, ...]:
+    """Read the headers of a receipt or statement. Raises ReceiptMalformed, HeaderMalformed."""
     raw = _READ.blobs(value, most=MAX_HEADERS, most_bytes=MAX_HEADER_BYTES)
     return tuple(decode_header(each) for each in raw)
 
@@ -250,7 +250,18 @@ def _render_entry(entry: BatchEntry) -> dict[str, JsonValue]:
     }
 
 
-def _parse_status(value: JsonValue) -> StatusReading:
+def render_status(status: StatusReading) -> dict[str, JsonValue]:
+    """Render the status of a receipt or statement."""
+    return {
+        "claim": render_hex(status.claim),
+        "documents": [_render_document(each) for each in status.documents],
+        "asOfBlock": status.as_of_block,
+        "asOfTime": status.as_of_time,
+    }
+
+
+def parse_status(value: JsonValue) -> StatusReading:
+    """Read the status of a receipt or statement. Raises ReceiptMalformed."""
     claim, documents, as_of_block, as_of_time = _READ.members(
         value, "claim", "documents", "asOfBlock", "asOfTime"
     )

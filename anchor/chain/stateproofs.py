@@ -11,7 +11,7 @@ from anchor.chain.gateway import Block, Gateway
 from anchor.errors import ChainAnswerMalformed, HeaderMalformed
 from anchor.headers import Engine, Header, encode_header, header_hash
 
-MAX_PROOF_NODES: Final = 1024
+MAX_PATH_NODES: Final = 64  # A key has 64 nibbles: no way through a trie is longer.
 
 _BYTES: Final = (
     "parentHash",
@@ -41,6 +41,28 @@ class StateProof:
 
     nodes: tuple[bytes, ...]
     values: tuple[bytes, ...]  # 32 bytes for each slot asked for, as the client says.
+
+
+@dataclass(frozen=True, slots=True)
+class SlotProof:
+    """The value of one slot as the client says (32 bytes), and the trie nodes on the way to it."""
+
+    value: bytes
+    nodes: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SlotProofs:
+    """The answer to one question about many slots of one account, each with nodes of its own."""
+
+    account: tuple[bytes, ...]
+    slots: tuple[SlotProof, ...]
+
+    def of(self, chosen: slice) -> StateProof:
+        """Return the proof of some of the slots alone, each node once, in order of first use."""
+        parts = [self.account, *(each.nodes for each in self.slots[chosen])]
+        nodes = tuple(dict.fromkeys(node for part in parts for node in part))
+        return StateProof(nodes, tuple(each.value for each in self.slots[chosen]))
 
 
 def header_of(block: Block, engine: Engine) -> Header:
@@ -85,17 +107,39 @@ def read_proof(gateway: Gateway, address: bytes, slots: Sequence[bytes], *, bloc
     Raises:
         ChainUnavailable: the chain does not answer, or not well, or no longer has that state.
     """
+    return read_proofs(gateway, address, slots, block=block).of(slice(None))
+
+
+def read_proofs(gateway: Gateway, address: bytes, slots: Sequence[bytes], *, block: int) -> SlotProofs:
+    """Ask once as `read_proof` does, and keep apart which nodes each slot needs.
+
+    Raises:
+        ChainUnavailable: the chain does not answer, or not well, or no longer has that state.
+    """
     answer = gateway.proof(address, slots, block=block)
+    known: dict[str, bytes] = {}
+
+    def nodes_of(texts: Sequence[str]) -> tuple[bytes, ...]:
+        # The upper nodes come with every slot again: each text is decoded once.
+        found = (known.get(text) or known.setdefault(text, _octets(text)) for text in texts)
+        # Clients answer the proof of an empty trie with its root, the RLP of nothing: no reader needs it.
+        return tuple(node for node in found if node != b"\x80")
+
     try:
-        parts = [answer["accountProof"], *(each["proof"] for each in answer["storageProof"])]
-        values = tuple(_octets_of_number(each["value"]) for each in answer["storageProof"])
-        nodes = tuple(dict.fromkeys(_octets(node) for part in parts for node in part))
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        account = nodes_of(answer["accountProof"])
+        read = tuple(
+            SlotProof(_octets_of_number(each["value"]), nodes_of(each["proof"]))
+            for each in answer["storageProof"]
+        )
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise _malformed("eth_getProof did not answer with a proof") from error
-    if len(values) != len(slots) or any(len(each) > 32 for each in values) or len(nodes) > MAX_PROOF_NODES:
+    if len(read) != len(slots) or any(len(each.value) > 32 for each in read) or _too_many(account, read):
         raise _malformed("eth_getProof did not answer with a proof of each slot")
-    # Clients answer the proof of an empty trie with its root, the RLP of nothing: no reader needs it.
-    return StateProof(tuple(node for node in nodes if node != b"\x80"), values)
+    return SlotProofs(account, read)
+
+
+def _too_many(account: Sequence[bytes], read: Sequence[SlotProof]) -> bool:
+    return max(len(account), *(len(each.nodes) for each in read), 0) > MAX_PATH_NODES
 
 
 def _octets(value: Any) -> bytes:

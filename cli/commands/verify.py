@@ -15,7 +15,7 @@ from cli.errors import ArgumentInvalid, NodeAnswerMalformed
 from cli.exitcodes import ExitCode, exit_for_verdict, worst
 from cli.push.items import walk
 from cli.receiptchecks import Asked, now, show_checks
-from cli.receiptfiles import compare_file, read_receipt_json, receipt_content, trusted
+from cli.receiptfiles import compare_file, read_receipt_json, refreshed_content, trusted
 from cli.session import Session, command
 from cli.views import named
 from verifier.expectations import Expected
@@ -28,6 +28,7 @@ class _Offline:
     """What only --offline takes."""
 
     trust: Path | None = None
+    statement: Path | None = None
     max_age_s: int | None = None
     at: str | None = None
     issuer: str | None = None
@@ -39,7 +40,7 @@ class _Offline:
         session.add_flags(trust_file=None if self.trust is None else str(self.trust))
         at = now() if self.at is None else parse_moment(self.at, place="--at")
         asked = Asked(trusted(session), at, self._expected(file), max_age_s=self.max_age_s)
-        return show_checks(session, receipt_content(receipt), asked)
+        return show_checks(session, refreshed_content(receipt, self.statement), asked)
 
     def _expected(self, file: Path | None) -> Expected:
         about = one_subject(self.subject or [], place="--expect-subject")
@@ -63,6 +64,7 @@ def register(app: typer.Typer) -> None:
             "verify licence.pdf --receipt receipt.json",
             "verify licence.pdf --offline --receipt receipt.json --trust trust.json",
             "verify --offline --receipt receipt.json --trust trust.json --expect-type M1001 -o jsonl",
+            "verify --offline --receipt receipt.json --statement status.json --trust trust.json",
         ),
         exits=(
             ExitCode.NOT_FOUND,
@@ -99,6 +101,10 @@ def verify(
     trust: Annotated[
         Path | None, typer.Option(metavar="FILE", help="With --offline: the trust anchor.")
     ] = None,
+    statement: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With --offline: a newer status, as `receipt refresh` writes it."),
+    ] = None,
     max_age_s: Annotated[
         int | None,
         typer.Option("--max-age", min=0, metavar="SECONDS", help="With --offline: how old its block may be."),
@@ -124,7 +130,7 @@ def verify(
     With --offline nobody is asked: the receipt is checked against a trust anchor and nothing else. 0 then says
     that it was sealed and not revoked as of its block. -o jsonl lists the checks first, then streams each.
     """
-    own = _Offline(trust, max_age_s, at, expect_issuer, expect_type, expect_subject)
+    own = _Offline(trust, statement, max_age_s, at, expect_issuer, expect_type, expect_subject)
     if offline:
         if receipt is None or sha256 or type_code or subject:
             raise ArgumentInvalid(
@@ -134,7 +140,7 @@ def verify(
         return own.verify(session, receipt, _one_file(files or []))
     if own != _Offline():
         raise ArgumentInvalid(
-            "--trust, --max-age, --at and --expect-… belong to --offline", hint="add --offline"
+            "--trust, --statement, --max-age, --at and --expect-… belong to --offline", hint="add --offline"
         )
     if not (files or sha256 or receipt) or (sha256 and (files or receipt)):
         raise ArgumentInvalid(

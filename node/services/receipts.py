@@ -7,22 +7,27 @@ eth_getProof call for all slots. Spec page: docs/reference/receipt.md.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
-from anchor.canonical import JsonValue
+from anchor.canonical import JsonValue, canonical_bytes
 from anchor.chain.contracts import decode_result, encode_call
 from anchor.chain.finality import FinalPoint, Signers
-from anchor.chain.stateproofs import StateProof, header_of, read_headers, read_proof
+from anchor.chain.stateproofs import StateProof, header_of, read_headers, read_proof, read_proofs
 from anchor.commitments import Commitment, PartialOpening, open_fields
-from anchor.errors import ChainAnswerMalformed
+from anchor.errors import ChainAnswerMalformed, DeltasealError
 from anchor.headers import Engine, Header
 from anchor.records import MaterialRecord
 from anchor.slots import batch_slot, claim_slot, document_slot
-from anchor.tags import ZERO_TAG
+from anchor.tags import ZERO_TAG, Tag
 from node.context import Node
 from node.errors import MaterialInvalid, ReceiptPending
 from node.services import custody
+from node.services.custody import version_by_commitment
 from node.services.materials import MaterialView
+from node.services.requests import StatementRequest
+from node.store import rows
 from verifier.index import Claim, StoredBatch
 from verifier.proofs.errors import ProofError
 from verifier.proofs.headers import MAX_HEADERS, shortest_final, verify_linked
@@ -37,6 +42,7 @@ from verifier.receipts import (
     check_receipt,
     parse_receipt,
 )
+from verifier.statements import StatementMalformed, StatusStatement, parse_statement, render_statement
 from verifier.trust import SignerSet, TrustAnchor
 
 # What a bank or notary needs and nothing about the person: the default of `open`.
@@ -53,6 +59,8 @@ DEFAULT_OPENED = (
 )
 
 ATTEMPTS = 5
+RECEIPTS_A_CALL, SLOTS_A_CALL = 64, 512
+T = TypeVar("T")
 
 
 def chain_facts(node: Node) -> ChainFacts:
@@ -83,8 +91,103 @@ def make_receipt(node: Node, view: MaterialView, *, opened: Sequence[str] = ()) 
         MaterialInvalid: `opened` names a field that the opening does not have.
         ChainUnavailable: the chain cannot be read now.
     """
+    (made,) = make_receipts(node, [view], opened=opened)
+    if isinstance(made, DeltasealError):
+        raise made
+    return made
+
+
+def make_receipts(
+    node: Node, views: Sequence[MaterialView], *, opened: Sequence[str] = ()
+) -> list[Receipt | DeltasealError]:
+    """Return for each version its receipt, or why there is none; all as of one block, by one question for all slots.
+
+    Raises:
+        ReceiptPending: the chain moved on under each attempt. ChainUnavailable: the chain cannot be read now.
+    """
+    final, wanted = _final_point(node), []
+    found: list[Receipt | DeltasealError | None] = []
+    for view in views:
+        try:
+            wanted.append(_want(node, view, opened, final))
+            found.append(None)
+        except DeltasealError as error:
+            found.append(error)
+    made = iter(_at_final(node, final, lambda point: _prove_all(node, wanted, point)) if wanted else ())
+    return [next(made) if each is None else each for each in found]
+
+
+def make_statement(node: Node, asked: StatementRequest) -> StatusStatement:
+    """Return what the Ledger's slots of a claim hold at the last final block, with the proof.
+
+    Slots that the caller names are shown; where this node holds the material, those of issuers since are added.
+
+    Raises:
+        ReceiptPending: the batch is not final yet. ChainUnavailable: the chain cannot be read now.
+    """
+    commitment, final = bytes.fromhex(asked.commitment), _final_point(node)
+    head = node.index.batch_head(asked.batch_id)
+    if head is None or head.block_number > final.number:
+        raise ReceiptPending("the batch is not final here", hint="ask again in a few seconds")
+    places = dict.fromkeys([*(each.place for each in asked.documents), *_known_places(node, commitment)])
+
+    def prove(point: FinalPoint) -> StatusStatement:
+        slots = [batch_slot(asked.batch_id), claim_slot(asked.member_id, commitment)]
+        slots += [document_slot(*place) for place in places]
+        proof = read_proof(node.gateway, node.deployment.ledger, slots, block=point.number)
+        named = zip(places, proof.values[2:], strict=True)
+        documents = tuple(DocumentSlot(*place[:3], Tag(place[3]), value) for place, value in named)
+        headers = tuple(_final_headers(node, point))
+        status = StatusReading(proof.values[1], documents, headers[0].number, headers[0].time)
+        about = (asked.member_id, commitment, asked.batch_id)
+        made = StatusStatement(chain_facts(node), point.label, *about, status, headers, proof.nodes)
+        return parse_statement(canonical_bytes(render_statement(made)))
+
+    return _at_final(node, final, prove)
+
+
+def _known_places(node: Node, commitment: bytes) -> list[tuple[int, int, int, bytes]]:
+    version, claim = version_by_commitment(node, commitment), node.index.claim(Commitment(commitment))
+    material = rows.MATERIAL.get(node.store, version.material_id) if version else None
+    if material is None or claim is None:
+        return []
+    found = document_places(node, material.type_code, claim)
+    return [(member, each.domain, each.epoch, each.doc_tag) for member, each in found]
+
+
+def _at_final(node: Node, final: FinalPoint, prove: Callable[[FinalPoint], T]) -> T:
+    for _ in range(ATTEMPTS):
+        try:
+            return prove(final)
+        except (ReceiptMalformed, StatementMalformed, ChainAnswerMalformed, ProofError):
+            # The embedded chain keeps the state of its newest blocks only, and a reorg may run: begin again above.
+            final = _final_point(node)
+    raise ReceiptPending(
+        "the chain moved on while the proof was made", hint="ask again in a few seconds", attempts=ATTEMPTS
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What goes into one receipt beside the chain's proofs."""
+
+    claim: Claim
+    batch: StoredBatch
+    opening: PartialOpening
+    places: Sequence[tuple[int, MaterialRecord]]
+
+    @property
+    def slots(self) -> list[bytes]:
+        """The slots to prove: batch, claim, documents."""
+        return [
+            batch_slot(self.batch.entry.id),
+            claim_slot(self.claim.member_id, self.claim.commitment),
+            *(document_slot(issuer, each.domain, each.epoch, each.doc_tag) for issuer, each in self.places),
+        ]
+
+
+def _want(node: Node, view: MaterialView, opened: Sequence[str], final: FinalPoint) -> _Wanted:
     claim = node.index.claim(Commitment(view.version.commitment))
-    final = _final_point(node)
     if claim is None or claim.block_number > final.number:
         raise ReceiptPending(
             "the record is not final yet", hint="ask again in a few seconds, or push with ?wait=final"
@@ -93,16 +196,12 @@ def make_receipt(node: Node, view: MaterialView, *, opened: Sequence[str] = ()) 
     batch = node.index.batch(claim.positions[0][0])
     if batch is None:
         raise ReceiptPending("the index is being rebuilt", hint="ask again in a few seconds")
-    places = document_places(node, view, claim)
-    for _ in range(ATTEMPTS):
-        try:
-            return _prove(node, claim, batch, opening, places, final)
-        except (ReceiptMalformed, ChainAnswerMalformed, ProofError):
-            # The embedded chain keeps the state of its newest blocks only, and a reorg may run: begin again above.
-            final = _final_point(node)
-    raise ReceiptPending(
-        "the chain moved on while the proof was made", hint="ask again in a few seconds", attempts=ATTEMPTS
-    )
+    return _Wanted(claim, batch, opening, document_places(node, view.material.type_code, claim))
+
+
+def check_fields(node: Node, view: MaterialView, opened: Sequence[str]) -> None:
+    """Make sure that a receipt could open these fields. Raises MaterialInvalid."""
+    _open(node, view, opened)
 
 
 def _open(node: Node, view: MaterialView, opened: Sequence[str]) -> PartialOpening:
@@ -121,32 +220,46 @@ def _final_point(node: Node) -> FinalPoint:
     return final
 
 
-def _prove(
-    node: Node,
-    claim: Claim,
-    batch: StoredBatch,
-    opening: PartialOpening,
-    places: Sequence[tuple[int, MaterialRecord]],
-    final: FinalPoint,
+def _prove_all(node: Node, wanted: Sequence[_Wanted], final: FinalPoint) -> list[Receipt]:
+    """Ask for headers and state of `final`, and put the receipts together; each is checked before it leaves."""
+    headers, made = _final_headers(node, final), []
+    for part in _parts(wanted):
+        slots = [slot for each in part for slot in each.slots]
+        proofs, at = read_proofs(node.gateway, node.deployment.ledger, slots, block=final.number), 0
+        for each in part:
+            proof = proofs.of(slice(at, at := at + len(each.slots)))
+            made.append(_build(node, each, proof, headers, final))
+    return made
+
+
+def _parts(wanted: Sequence[_Wanted]) -> Iterator[list[_Wanted]]:
+    """Cut into questions of bounded length: a client answers 64 receipts at once many times faster than 64 calls."""
+    part: list[_Wanted] = []
+    slots = 0
+    for each in wanted:
+        if part and (len(part) == RECEIPTS_A_CALL or slots + len(each.slots) > SLOTS_A_CALL):
+            yield part
+            part, slots = [], 0
+        part.append(each)
+        slots += len(each.slots)
+    if part:
+        yield part
+
+
+def _build(
+    node: Node, wanted: _Wanted, proof: StateProof, headers: Sequence[Header], final: FinalPoint
 ) -> Receipt:
-    """Ask for headers and state of `final`, and put the receipt together; it is checked before it leaves."""
-    slots = [
-        batch_slot(batch.entry.id),
-        claim_slot(claim.member_id, claim.commitment),
-        *(document_slot(issuer, each.domain, each.epoch, each.doc_tag) for issuer, each in places),
-    ]
-    proof = read_proof(node.gateway, node.deployment.ledger, slots, block=final.number)
     return build_receipt(
         chain=chain_facts(node),
         finality=final.label,
-        opening=opening,
-        batch=batch.records,
-        index=claim.positions[0][1],
-        entry=batch.entry,
-        headers=_final_headers(node, final),
+        opening=wanted.opening,
+        batch=wanted.batch.records,
+        index=wanted.claim.positions[0][1],
+        entry=wanted.batch.entry,
+        headers=headers,
         nodes=proof.nodes,
         claim=proof.values[1],
-        documents=_documents(places, proof),
+        documents=_documents(wanted.places, proof),
     )
 
 
@@ -179,9 +292,9 @@ def _require_same(
     return headers
 
 
-def document_places(node: Node, view: MaterialView, claim: Claim) -> list[tuple[int, MaterialRecord]]:
+def document_places(node: Node, type_code: str, claim: Claim) -> list[tuple[int, MaterialRecord]]:
     """Name the document slots that could hold a revocation: one per issuer member and record with a number."""
-    issuers = sorted(node.catalog.issuer_members(view.material.type_code))
+    issuers = sorted(node.catalog.issuer_members(type_code))
     records = {
         (record.domain, record.epoch): record for record in claim.records if record.doc_tag != ZERO_TAG
     }

@@ -10,6 +10,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from anchor.base64url import parse_base64url
+from anchor.tags import TAG_BYTES
+
 Code = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z_.\-/]+$")]
 CaseNo = Annotated[str, Meta(min_length=1, max_length=64)]
 Text = Annotated[str, Meta(min_length=1, max_length=512)]
@@ -139,6 +142,52 @@ class KeyRequest(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"
     scopes: Annotated[list[str], Meta(min_length=1, max_length=16)]
     label: Annotated[str, Meta(max_length=64)] = ""
     expires_at: int = 0
+
+
+class DocumentPlace(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """One status slot of a document, as a receipt names it."""
+
+    member_id: Annotated[int, Meta(ge=1, le=0xFFFFFFFF)]
+    domain: Annotated[int, Meta(ge=0, le=0xFFFF)]
+    epoch: Annotated[int, Meta(ge=0, le=0xFFFF)]
+    doc_tag: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{21}[AQgw]$")]
+
+    @property
+    def place(self) -> tuple[int, int, int, bytes]:
+        """What names the slot."""
+        return (self.member_id, self.domain, self.epoch, parse_base64url(self.doc_tag, length=TAG_BYTES))
+
+
+class StatementRequest(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """The claim of an old receipt whose present status is asked for; nothing that the receipt opens."""
+
+    member_id: Annotated[int, Meta(ge=1, le=0xFFFFFFFF)]
+    commitment: Sha256Hex
+    batch_id: Annotated[int, Meta(ge=0, lt=1 << 53)]
+    documents: Annotated[list[DocumentPlace], Meta(max_length=64)]
+
+
+class ReceiptsRequest(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """Receipts of several materials, all as of one block."""
+
+    material_ids: Annotated[
+        list[Annotated[str, Meta(min_length=1, max_length=40)]], Meta(min_length=1, max_length=64)
+    ]
+    open: Annotated[list[Annotated[str, Meta(pattern=r"^[A-Za-z0-9]{1,64}$")]], Meta(max_length=32)] = []
+
+
+class TokenRequest(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """A slip's token: for which version, how long, and which fields its receipt opens."""
+
+    version: Annotated[int, Meta(ge=1)] | None = None
+    days: Annotated[int, Meta(ge=1, le=3660)] = 90
+    open: Annotated[list[Annotated[str, Meta(pattern=r"^[A-Za-z0-9]{1,64}$")]], Meta(max_length=32)] = []
+
+
+class SlipRequest(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """The token that the slip's QR code leads to."""
+
+    token: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{24}$")]
 
 
 class SettleRequest(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):

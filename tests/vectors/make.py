@@ -19,6 +19,7 @@ from tests.vectors import (
     ledger_cases,
     receipt_cases,
     record_cases,
+    statement_cases,
     trust_cases,
 )
 from tests.vectors.common import Asked
@@ -55,6 +56,11 @@ SOURCES: Mapping[str, tuple[str, Callable[[], Iterator[Asked]], Callable[[], Ite
         "docs/reference/receipt.md, EIP-225, EIP-1186",
         receipt_cases.receipt_accepts,
         receipt_cases.receipt_rejects,
+    ),
+    "statement": (
+        "docs/reference/status-statement.md",
+        statement_cases.statement_accepts,
+        statement_cases.statement_rejects,
     ),
     "trust": ("docs/reference/trust-anchor.md", trust_cases.trust_accepts, trust_cases.trust_rejects),
 }

@@ -53,6 +53,7 @@ from anchor.records import (
 from anchor.tags import Tag, derive_consume_key, derive_domain_keys
 from verifier.checkpoints import checkpoint_signer, find_conflict, parse_checkpoint, verify_extends
 from verifier.receipts import DocumentSlot, StatusReading, check_receipt, parse_receipt, render_receipt
+from verifier.statements import apply_statement, parse_statement, render_statement
 from verifier.trust import advance_trust, parse_step, parse_trust, render_step, render_trust
 
 Json = Any
@@ -196,6 +197,18 @@ def _check(value: Json) -> Json:
     }
 
 
+def _check_statement(value: Json) -> Json:
+    statement = parse_statement(json.dumps(value["statement"]).encode())
+    receipt = apply_statement(parse_receipt(json.dumps(value["receipt"]).encode()), statement)
+    trust = parse_trust(json.dumps(value["trust"]).encode())
+    findings = check_receipt(receipt, trust, at=datetime.fromisoformat(value["at"]))
+    return {
+        "verdict": findings.verdict.value,
+        "asOfBlock": receipt.status.as_of_block,
+        "reasons": [[each.code, each.outcome.value, each.detail] for each in findings.reasons],
+    }
+
+
 def _advance(value: Json) -> Json:
     anchor = parse_trust(json.dumps(value["trust"]).encode())
     return render_trust(advance_trust(anchor, parse_step(json.dumps(value["step"]).encode())))
@@ -239,6 +252,8 @@ OPERATIONS: Mapping[str, Callable[[Json], Json]] = {
     "checkpoint.signer": lambda value: h(checkpoint_signer(parse_checkpoint(base64.b64decode(value)))),
     "checkpoint.conflict": _conflict,
     "checkpoint.extends": _extends,
+    "statement.check": _check_statement,
+    "statement.parse": lambda value: render_statement(parse_statement(base64.b64decode(value))),
     "receipt.check": _check,
     "receipt.parse": lambda value: render_receipt(parse_receipt(base64.b64decode(value))),
     "trust.parse": lambda value: render_trust(parse_trust(base64.b64decode(value))),

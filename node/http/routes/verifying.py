@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from anchor.digests import DigestStream
+from anchor.errors import DeltasealError
 from node.context import Node
 from node.errors import MaterialInvalid
 from node.http.app import example, raw_json, read_json
@@ -21,8 +22,16 @@ from node.http.strictjson import PlainDecoder, decode_body
 from node.http.views import encode_verdict, render_plan, render_receipt_check
 from node.http.writes import actor_of, node_of
 from node.services import exemptions, materials, receipts, verifying
-from node.services.requests import ExemptionRequest, VerifyBatch, VerifyRequest
-from verifier.receipts import render_receipt
+from node.services.materials import MaterialView
+from node.services.requests import (
+    ExemptionRequest,
+    ReceiptsRequest,
+    StatementRequest,
+    VerifyBatch,
+    VerifyRequest,
+)
+from verifier.receipts import Receipt, render_receipt
+from verifier.statements import render_statement
 
 router = APIRouter(prefix="/v1", tags=["verify"])
 Verifier = Annotated[Caller, Depends(require("verify"))]
@@ -143,6 +152,67 @@ async def plan(request: Request, caller: Verifier) -> Response:
     node = node_of(request)
     asked = await read_json(request, ExemptionRequest)
     return raw_json(encode_plan(node, asked))
+
+
+@router.post(
+    "/receipts",
+    summary="The receipts of up to 64 materials",
+    openapi_extra=example(
+        request={"materialIds": ["mat_01J…", "mat_01K…"], "open": ["typeCode", "sha256", "expiresOn"]},
+        response={
+            "items": [
+                {"materialId": "mat_01J…", "receipt": {"format": "deltaseal-receipt/1"}, "problem": None},
+                {"materialId": "mat_01K…", "receipt": None, "problem": {"code": "receipt_pending"}},
+            ]
+        },
+    ),
+)
+async def receipts_of(request: Request, caller: Reader) -> Response:
+    """Make the receipts of several materials at once, all as of one block; each item has a receipt or a problem."""
+    asked = await read_json(request, ReceiptsRequest)
+    node = node_of(request)
+
+    def work() -> list[dict[str, Any]]:
+        views = [_view_of(node, caller, name) for name in asked.material_ids]
+        held = [each for each in views if not isinstance(each, DeltasealError)]
+        made = iter(receipts.make_receipts(node, held, opened=asked.open))
+        found = [each if isinstance(each, DeltasealError) else next(made) for each in views]
+        return [_item(name, each) for name, each in zip(asked.material_ids, found, strict=True)]
+
+    return raw_json({"items": await asyncio.to_thread(work)})
+
+
+def _view_of(node: Node, caller: Caller, material_id: str) -> MaterialView | DeltasealError:
+    try:
+        return materials.get(node, actor_of(caller), material_id, None)
+    except DeltasealError as error:
+        return error
+
+
+def _item(material_id: str, made: Receipt | DeltasealError) -> dict[str, Any]:
+    if isinstance(made, DeltasealError):
+        return {"materialId": material_id, "receipt": None, "problem": {"code": made.code, "hint": made.hint}}
+    return {"materialId": material_id, "receipt": render_receipt(made), "problem": None}
+
+
+@router.post(
+    "/receipts/statements",
+    summary="The present status of an old receipt's claim",
+    openapi_extra=example(
+        request={
+            "memberId": 3,
+            "commitment": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+            "batchId": 41,
+            "documents": [{"memberId": 3, "domain": 1, "epoch": 1, "docTag": "86CurObjITZ2jwowVgPptw"}],
+        },
+        response={"format": "deltaseal-status/1", "memberId": 3, "batchId": 41},
+    ),
+)
+async def statement(request: Request, caller: Verifier) -> Response:
+    """Prove what the status slots of a claim hold at the last final block; nothing that a receipt opens is sent."""
+    asked = await read_json(request, StatementRequest)
+    made = await asyncio.to_thread(receipts.make_statement, node_of(request), asked)
+    return raw_json(render_statement(made))
 
 
 @router.get(
