@@ -268,16 +268,17 @@ class NodeClient:
 
     @contextmanager
     def stream(
-        self, path: str, *, headers: Mapping[str, str] | None = None
+        self, path: str, *, headers: Mapping[str, str] | None = None, json: Any = None
     ) -> Iterator[tuple[Mapping[str, str], Iterator[bytes]]]:
-        """GET `path` and yield (headers, pieces of the body); nothing is held in memory.
+        """GET `path`, or POST `json` to it, and yield (headers, pieces of the body); nothing is held in memory.
 
         Raises:
             ApiProblem, NodeUnreachable, NodeAnswerMalformed: as `request`, also while the pieces are read.
         """
         with _mapped(self._url):
             wanted = {"Accept": "*/*", **(headers or {})}
-            with self._http.stream("GET", self._address(path), headers=wanted) as response:
+            method = "GET" if json is None else "POST"
+            with self._http.stream(method, self._address(path), headers=wanted, json=json) as response:
                 if response.status_code != 200:
                     response.read()
                     _refuse(response)

@@ -419,6 +419,15 @@ VIEWS: dict[str, View] = {
         ),
         "verdict",
     ),
+    "slip": View(
+        (
+            Column("path", "written to", "写入"),
+            Column("tokenId", "token id", "核验码编号"),
+            Column("url", "leads to", "核验地址"),
+            Column("expiresAt", "until", "有效期至"),
+        ),
+        "tokenId",
+    ),
     "log": View(
         (
             Column("result", "result", "结论", word),

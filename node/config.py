@@ -57,6 +57,13 @@ class NodeConfig(BaseSettings):
     checkpoint_period_s: float = Field(
         default=60.0, gt=0, description="seconds between two looks at what other members say of the log"
     )
+    public_url: str = Field(
+        default="",
+        description="address under which slips' QR codes lead here; default: the member's endpoint",
+    )
+    public_receipts: bool = Field(
+        default=False, description="let whoever holds a slip's token fetch its receipt without an API key"
+    )
     pending_wait_s: float = Field(default=30.0, gt=0, le=120, description="bound of ?wait= on a request")
     embedded_chain: bool = Field(
         default=False, description="start the chain in the data folder with the node"

@@ -25,6 +25,7 @@ from anchor.signer import Signer
 from node.clocks import Clock
 from node.config import NodeConfig
 from node.http.idempotency import IdempotencyGate
+from node.http.ratelimits import TokenBuckets
 from node.keys import KeyFolder
 from node.sightings import Sightings
 from node.store.audit import AuditLog
@@ -165,6 +166,8 @@ class Node:
     idempotency: IdempotencyGate
     chain: ChainState = field(default_factory=ChainState)
     log: LogState = field(default_factory=LogState)
+    # A person scans a slip now and then; who asks faster is guessing tokens, of which there are 2^144.
+    public_views: TokenBuckets = field(default_factory=lambda: TokenBuckets(rate_per_s=0.5, burst=30))
     locks: LockTable = field(default_factory=LockTable)
     council: Signer | None = None
     followed: threading.Condition = field(default_factory=threading.Condition)

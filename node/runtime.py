@@ -42,7 +42,16 @@ from node.http.idempotency import IdempotencyGate
 from node.http.limits import HttpLimits, server_config
 from node.http.logs import make_logger
 from node.http.protocol import ConnectionLimits
-from node.http.routes import catalog, federation, materials, operating, reuses, verifierpage, verifying
+from node.http.routes import (
+    catalog,
+    federation,
+    materials,
+    operating,
+    presenting,
+    reuses,
+    verifierpage,
+    verifying,
+)
 from node.http.routes import erasures as erasure_routes
 from node.indexfolder import open_index
 from node.keys import KeyFolder
@@ -70,6 +79,7 @@ ROUTERS = (
     erasure_routes.router,
     materials.router,
     verifying.router,
+    presenting.router,
     reuses.router,
     catalog.router,
     federation.router,

@@ -72,6 +72,18 @@ def register(app: typer.Typer) -> None:
             ExitCode.NOT_USABLE,
         ),
     )(refresh)
+    command(
+        group,
+        "slip",
+        examples=("receipt slip mat_01JCV3 --to slip.pdf --days 90 --open typeCode,expiresOn,sha256",),
+        exits=(*_EXITS, ExitCode.PERMISSION, ExitCode.CONFLICT, ExitCode.UNAVAILABLE),
+    )(slip)
+    command(
+        group,
+        "withdraw",
+        examples=("receipt withdraw 5f70bf18a08660ab…",),
+        exits=(ExitCode.NOT_FOUND, ExitCode.PERMISSION, ExitCode.UNAVAILABLE),
+    )(withdraw)
     command(group, "show", examples=("receipt show receipt.json",), exits=_EXITS)(show)
     command(
         group,
@@ -186,6 +198,40 @@ def refresh(
     anchor = trusted(session) if checked else TrustAnchor(receipt.chain, bytes(20), Engine.EMBEDDED, ())
     code = show_checks(session, receipt_bytes(newer), Asked(anchor, now()))
     return code if checked or code is ExitCode.NOT_USABLE else ExitCode.OK
+
+
+def slip(
+    session: Session,
+    material_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the material.")],
+    to: Annotated[Path, typer.Option(metavar="FILE", help="Where to write the PDF.")],
+    days: Annotated[int, typer.Option(min=1, max=3660, metavar="N", help="Days its QR code works.")] = 90,
+    opened: Annotated[
+        str | None,
+        typer.Option(
+            "--open", metavar="FIELD,FIELD", help="Show these fields only; default: the usual ones."
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over an existing file.")] = False,
+) -> None:
+    """Get a PDF slip with a QR code that leads to the public page of the material's present validity.
+
+    The code holds an address, not the receipt. `receipt withdraw` with the printed id ends it early.
+    """
+    require_new(to, force=force)
+    path = f"/v1/receipts/{segment(material_id)}"
+    with session.client() as client:
+        issued = client.post(f"{path}/tokens", {"days": days, "open": parse_fields(opened)})
+        with client.stream(f"{path}/slip", json={"token": issued["token"]}) as (_, pieces):
+            saved = save_checked(pieces, to, sha256=None, force=force)
+    session.out.item("slip", {**saved, **{name: issued[name] for name in ("tokenId", "url", "expiresAt")}})
+
+
+def withdraw(
+    session: Session, token_id: Annotated[str, typer.Argument(metavar="TOKEN-ID", help="Id of the token.")]
+) -> None:
+    """Withdraw the token of a slip: its QR code leads nowhere from then on."""
+    with session.client() as client:
+        session.out.raw(client.post(f"/v1/tokens/{segment(token_id)}/withdraw", {}))
 
 
 def show(

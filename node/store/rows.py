@@ -349,6 +349,19 @@ class ForkRow(Row, frozen=True):
     settled_by: str
 
 
+class StatusTokenRow(Row, frozen=True):
+    """What a slip's QR code leads to, by the hex HMAC of its token; `revoked_at` 0 = not. `opened`: fields shown."""
+
+    digest: str
+    material_id: str
+    version: int
+    agency: str
+    opened: list[str]
+    created_at: int
+    expires_at: int
+    revoked_at: int
+
+
 class SettingRow(Row, frozen=True):
     """A small value that the node itself keeps."""
 
@@ -587,6 +600,7 @@ UNCONFIRMED: Final = Table(UnconfirmedRow, kind=16, name="unconfirmed", ids=["ma
 WAITING: Final = Table(WaitingRow, kind=17, name="waiting", ids=["reuse_id"])
 PEER_CHECKPOINT: Final = Table(PeerCheckpointRow, kind=18, name="peer_checkpoint", ids=["member_id"])
 FORK: Final = Table(ForkRow, kind=19, name="fork", ids=["member_id", "detected_at"])
+STATUS_TOKEN: Final = Table(StatusTokenRow, kind=20, name="status_token", ids=["digest"])
 ERASURE: Final = Table(ErasureRow, kind=24, name="erasure", ids=["erasure_id"])
 BACKUP: Final = Table(BackupRow, kind=25, name="backup", ids=["backup_id"])
 NOTICE: Final = Table(NoticeRow, kind=26, name="notice", ids=["material_id", "member_id", "commitment"])
@@ -594,8 +608,8 @@ NOTICE_IN: Final = Table(ReceivedNoticeRow, kind=27, name="notice_in", ids=["cus
 
 TABLES: Final[tuple[Table[Any], ...]] = (
     MATERIAL, VERSION, BY_AGENCY, BY_SUBJECT, DEDUPE, COMMITMENT, API_KEY, IDEMPOTENCY, REUSE, JOB, AUDIT,
-    NONCE, RELEASE, CHECKPOINT, SETTING, UNCONFIRMED, WAITING, PEER_CHECKPOINT, FORK, ERASURE, BACKUP, NOTICE,
-    NOTICE_IN,
+    NONCE, RELEASE, CHECKPOINT, SETTING, UNCONFIRMED, WAITING, PEER_CHECKPOINT, FORK, STATUS_TOKEN, ERASURE,
+    BACKUP, NOTICE, NOTICE_IN,
 )  # fmt: skip
 
 BLOB_TABLE: Final = b"blob/"

@@ -35,7 +35,7 @@ ASKED_FOR = {
     *(f"material {verb}" for verb in ("list", "show", "get", "search", "revoke", "suspend", "resume")),
     *(f"material {verb}" for verb in ("erase", "erasure", "notices")),
     *("document revoke", "reuse request", "reuse show", "reuse get"),
-    *(f"receipt {verb}" for verb in ("get", "refresh", "show", "check", "page")),
+    *(f"receipt {verb}" for verb in ("get", "refresh", "slip", "withdraw", "show", "check", "page")),
     "audit log",
     "audit settle",
     *(f"trust {verb}" for verb in ("export", "show", "step", "advance")),
