@@ -209,6 +209,25 @@ class GrowingTree:
             raise MerkleInvalid("the earlier tree is not within the later one", size=second)
         return [] if first in (0, second) else self._subproof(first, 0, second, whole=True)
 
+    def inclusion_path(self, index: int) -> list[bytes]:
+        """Return the audit path of leaf `index` in the whole tree, nearest the leaf first. RFC 6962 §2.1.1.
+
+        Raises:
+            MerkleInvalid: there is no such leaf.
+        """
+        _require_index(index, self.size)
+        return self._audit_path(index, 0, self.size)
+
+    def _audit_path(self, index: int, start: int, count: int) -> list[bytes]:
+        if count == 1:
+            return []
+        split = split_point(count)
+        if index < split:
+            rest = self._span(start + split, count - split)
+            return [*self._audit_path(index, start, split), rest]
+        rest = self._span(start, split)
+        return [*self._audit_path(index - split, start + split, count - split), rest]
+
     def _subproof(self, first: int, start: int, count: int, *, whole: bool) -> list[bytes]:
         if first == count:
             return [] if whole else [self._span(start, count)]

@@ -12,6 +12,7 @@ from bench import (
     pushlarge,
     pushsmall,
     rebuild,
+    receiptbuilding,
     receipts,
     storeverify,
     verify,
@@ -33,6 +34,7 @@ FIGURES = (
     storeverify,
     opening,
     receipts,
+    receiptbuilding,
 )
 
 if __name__ == "__main__":

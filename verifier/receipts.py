@@ -227,8 +227,11 @@ def build_receipt(
     nodes: Sequence[bytes],
     claim: bytes,
     documents: Sequence[DocumentSlot],
+    path: Sequence[bytes] | None = None,
 ) -> Receipt:
     """Put a receipt together for record `index` of `batch`, all records (96 bytes each) of `entry`.
+
+    Who makes many from one batch MAY bring the inclusion `path`; it is checked like all else.
 
     Raises:
         ReceiptMalformed: the parts contradict each other, so that no reader could accept the receipt.
@@ -236,8 +239,9 @@ def build_receipt(
     if not headers:
         raise ReceiptMalformed("a receipt needs the header of its block")
     try:
-        leaves = [record_id(entry.member_id, record) for record in batch]
-        inclusion = Inclusion(index, tuple(inclusion_path(leaves, index)))
+        if path is None:
+            path = inclusion_path([record_id(entry.member_id, record) for record in batch], index)
+        inclusion = Inclusion(index, tuple(path))
     except (RecordMalformed, MerkleInvalid) as error:
         raise ReceiptMalformed(f"the batch does not fit: {error}", cause=error.code) from None
     status = StatusReading(claim, tuple(documents), headers[0].number, headers[0].time)

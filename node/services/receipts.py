@@ -18,7 +18,8 @@ from anchor.chain.stateproofs import StateProof, header_of, read_headers, read_p
 from anchor.commitments import Commitment, PartialOpening, open_fields
 from anchor.errors import ChainAnswerMalformed, DeltasealError
 from anchor.headers import Engine, Header
-from anchor.records import MaterialRecord
+from anchor.merkle import GrowingTree
+from anchor.records import MaterialRecord, record_id
 from anchor.slots import batch_slot, claim_slot, document_slot
 from anchor.tags import ZERO_TAG, Tag
 from node.context import Node
@@ -223,12 +224,14 @@ def _final_point(node: Node) -> FinalPoint:
 def _prove_all(node: Node, wanted: Sequence[_Wanted], final: FinalPoint) -> list[Receipt]:
     """Ask for headers and state of `final`, and put the receipts together; each is checked before it leaves."""
     headers, made = _final_headers(node, final), []
+    trees: dict[int, GrowingTree] = {}
     for part in _parts(wanted):
         slots = [slot for each in part for slot in each.slots]
         proofs, at = read_proofs(node.gateway, node.deployment.ledger, slots, block=final.number), 0
         for each in part:
             proof = proofs.of(slice(at, at := at + len(each.slots)))
-            made.append(_build(node, each, proof, headers, final))
+            path = _tree_of(each.batch, trees).inclusion_path(each.claim.positions[0][1])
+            made.append(_build(node, each, proof, headers, final, path))
     return made
 
 
@@ -247,7 +250,12 @@ def _parts(wanted: Sequence[_Wanted]) -> Iterator[list[_Wanted]]:
 
 
 def _build(
-    node: Node, wanted: _Wanted, proof: StateProof, headers: Sequence[Header], final: FinalPoint
+    node: Node,
+    wanted: _Wanted,
+    proof: StateProof,
+    headers: Sequence[Header],
+    final: FinalPoint,
+    path: Sequence[bytes],
 ) -> Receipt:
     return build_receipt(
         chain=chain_facts(node),
@@ -260,7 +268,18 @@ def _build(
         nodes=proof.nodes,
         claim=proof.values[1],
         documents=_documents(wanted.places, proof),
+        path=path,
     )
+
+
+def _tree_of(batch: StoredBatch, trees: dict[int, GrowingTree]) -> GrowingTree:
+    """Return the tree over a batch's records; many receipts of one batch share it."""
+    tree = trees.get(batch.entry.id)
+    if tree is None:
+        tree = trees[batch.entry.id] = GrowingTree()
+        for record in batch.records:
+            tree.append(record_id(batch.entry.member_id, record))
+    return tree
 
 
 def _documents(places: Sequence[tuple[int, MaterialRecord]], proof: StateProof) -> list[DocumentSlot]:

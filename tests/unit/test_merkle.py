@@ -163,6 +163,16 @@ def test_growing_tree_answers_for_every_size_it_ever_had() -> None:
             assert tree.consistency_path(first, second) == consistency_path(LEAVES[:second], first)
 
 
+def test_growing_tree_gives_the_path_of_every_leaf() -> None:
+    tree = GrowingTree()
+    for size in range(1, 40):
+        tree.append(LEAVES[size - 1])
+        for index in range(size):
+            assert tree.inclusion_path(index) == naive.audit_path(index, LEAVES[:size])
+    with pytest.raises(MerkleInvalid):
+        tree.inclusion_path(39)
+
+
 def test_growing_tree_answers_for_no_size_that_it_never_had() -> None:
     tree = GrowingTree()
     tree.append(LEAVES[0])
