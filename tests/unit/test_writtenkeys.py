@@ -5,7 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 
-from tests.unit.chain_factory import CITY, Chain, admitted, content, index_of, material, ring
+from tests.unit.chain_factory import (
+    CITY,
+    HEALTH,
+    Chain,
+    admitted,
+    content,
+    index_of,
+    make_final,
+    material,
+    ring,
+)
 from tests.unit.keyvalue_suite import MemoryKeyValue
 from verifier.index import ChainIndex
 from verifier.writtenkeys import WrittenKeys
@@ -78,3 +88,16 @@ def test_an_index_that_was_not_empty_looks_everything_up() -> None:
     again.use_keys(ring(CITY))
     again.apply_final(chain.blocks[20:])
     assert again.counts() == index_of(chain).counts()
+
+
+def test_rows_that_late_keys_brought_are_looked_up_too() -> None:
+    chain = Chain()
+    for number in range(4):
+        chain.append(3, material(number, keys=HEALTH))
+    index = ChainIndex(MemoryKeyValue())
+    index.use_keys(ring())
+    index.apply_final(chain.blocks[:3])
+    make_final(index, chain, 2)
+    assert index.learn(ring(HEALTH)) == 2
+    index.apply_final(chain.blocks[3:])
+    assert len(index.claims_by_content(content(HEALTH))) == 4
