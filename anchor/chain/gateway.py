@@ -169,23 +169,20 @@ class Gateway:
 
     def logs(self, addresses: Sequence[bytes], *, first: int, last: int) -> list[Log]:
         """Return the events of `addresses` in blocks first..last, in chain order."""
-        return self._logs({"fromBlock": hex(first), "toBlock": hex(last)}, addresses)
-
-    def logs_of_block(self, addresses: Sequence[bytes], block_hash: bytes) -> list[Log]:
-        """Return the events of `addresses` in exactly this block. Raises ChainUnavailable when it is unknown."""
-        return self._logs({"blockHash": _hex(block_hash)}, addresses)
+        query = {
+            "fromBlock": hex(first),
+            "toBlock": hex(last),
+            "address": [_hex(address) for address in addresses],
+        }
+        answer = self._ask("eth_getLogs", query)
+        if not isinstance(answer, list):
+            raise _malformed("eth_getLogs did not answer with a list")
+        return [_decode_log(item) for item in answer]
 
     def ask_receipts(self, blocks: Sequence[Block]) -> ReceiptsAhead:
         """Ask for all receipts of at most 100 blocks, by their hashes; the chain works while the caller does."""
         calls = [("eth_getBlockReceipts", (_hex(block.hash),)) for block in blocks]
         return ReceiptsAhead(blocks, self._wire.ask_ahead(_batch(calls)) if calls else None)
-
-    def _logs(self, where: dict[str, str], addresses: Sequence[bytes]) -> list[Log]:
-        query = {**where, "address": [_hex(address) for address in addresses]}
-        answer = self._ask("eth_getLogs", query)
-        if not isinstance(answer, list):
-            raise _malformed("eth_getLogs did not answer with a list")
-        return [_decode_log(item) for item in answer]
 
     # State
 

@@ -177,7 +177,7 @@ def test_epoch_key_reaches_each_member_and_no_other(chain: RunningChain) -> None
         5, 1, secret, {member: key.public_bytes for member, key in keys.items()}
     )
     opened = {}
-    for log in chain.gateway.logs_of_block([known.members], receipt.block_hash):
+    for log in chain.gateway.logs([known.members], first=receipt.block_number, last=receipt.block_number):
         name, facts = decode_event("Members", log)
         if name == "EnvelopePublished":
             info = epoch_info(310000, known.directory, 5, 1, facts["memberId"])
@@ -245,7 +245,8 @@ def test_append_fits_its_gas_limit_and_its_event_its_batch(chain: RunningChain, 
     assert gas_for("Ledger", "append", calldata) >= gas_for_append(count)
     receipt = act(chain, signer, "Ledger", "append", 1, 0, records)
     assert receipt.succeeded and receipt.gas_used < gas_for_append(count)
-    (log,) = chain.gateway.logs_of_block([chain.deployment.ledger], receipt.block_hash)
+    mined = receipt.block_number
+    (log,) = chain.gateway.logs([chain.deployment.ledger], first=mined, last=mined)
     entry, found = parse_batch_appended(log)
     assert (entry.member_id, entry.size, entry.seq, bytes(found)) == (member, count, 0, records)
     leaves = [leaf_hash(member.to_bytes(4) + records[at : at + 96]) for at in range(0, len(records), 96)]
