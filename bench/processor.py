@@ -1,4 +1,8 @@
-"""Processor time of a process, from /proc: it bends less than the clock when other programs run."""
+"""Processor time of a process's main thread, from /proc: it bends less than the clock when other programs run.
+
+The main thread of node and peer runs the event loop. The node's other threads follow the chain all the time, which
+is no part of a request.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +16,11 @@ _TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
 
 
 def spent_seconds(pid: int) -> float:
-    """Return the seconds that a process has spent on processors, in its own code and in the kernel's.
+    """Return the seconds that a process's main thread has spent on processors, the kernel's work for it included.
 
     NaN where there is no /proc.
     """
-    status = Path(f"/proc/{pid}/stat")
+    status = Path(f"/proc/{pid}/task/{pid}/stat")
     if not status.exists():
         return math.nan
     # The name in brackets may hold blanks, so the fields are counted from behind it (proc(5)).
@@ -25,7 +29,7 @@ def spent_seconds(pid: int) -> float:
 
 
 def spent_by(pid: int, work: Callable[[], float]) -> tuple[float, float]:
-    """Return what `work` returned, and the seconds that the process spent meanwhile."""
+    """Return what `work` returned, and the seconds that the process's main thread spent meanwhile."""
     before = spent_seconds(pid)
     result = work()
     return result, spent_seconds(pid) - before

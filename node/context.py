@@ -35,6 +35,7 @@ from verifier.checkpoints import SignedCheckpoint
 from verifier.follower import Follower
 from verifier.index import ChainIndex
 from verifier.keyring import KeyRing, read_envelopes
+from verifier.verdicts import Moment
 
 PEER_THREADS = 16
 CHINA = timezone(timedelta(hours=8))
@@ -185,6 +186,7 @@ class Node:
     peer_threads: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(PEER_THREADS, thread_name_prefix="peer")
     )
+    moment: Moment | None = None
 
     def clock(self) -> int:
         """Return what the machine's clock says, in unix seconds: for what is noted, not for what is judged."""

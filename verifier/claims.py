@@ -108,10 +108,16 @@ class ClaimReader:
         if at is None:
             return []
         position = rows.decode_positions(at)[0]
-        found = _Reading(self._kv, self._places).read(*position)
-        if found is None:
-            return None
-        place, record = found
+        place = self._places.get(position[0])
+        if place is None or position[1] < rows.CHUNK_RECORDS:
+            found = _Reading(self._kv, self._places).read(*position)
+            if found is None:
+                return None
+            place, record = found
+        else:
+            record = self._chunked(place, *position)
+        if not record:
+            return None  # Missing or cut: the stages tell which.
         claim = self._kv.get(rows.claim_row_key(record[:32]))
         unmasker = self._unmasker(record[32:36])
         if claim is None or claim[4:] != at or unmasker is None or record[37] != Stream.MATERIAL:
@@ -125,6 +131,13 @@ class ClaimReader:
         return [
             Claim(member_id, decoded.commitment, (decoded,), (position,), block, place.time, status, (block,))
         ]
+
+    def _chunked(self, place: rows.BatchPlace, batch_id: int, index: int) -> bytes:
+        """Return a record beyond the first chunk of a batch that is known; b"" if it is not there."""
+        chunk, at = divmod(index, rows.CHUNK_RECORDS)
+        row = self._kv.get(rows.chunk_key(batch_id, chunk)) if index < place.size else None
+        record = row[at * RECORD_BYTES : (at + 1) * RECORD_BYTES] if row is not None else b""
+        return record if len(record) == RECORD_BYTES else b""
 
     def _positions(self, kind: bytes, groups: Sequence[Sequence[Tag]]) -> list[list[Position]]:
         flat = [tag for tags in groups for tag in tags]

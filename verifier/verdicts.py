@@ -201,7 +201,13 @@ class Moment:
         self.as_of = datetime.fromtimestamp(self.final.time, UTC) if self.final else None
         self.today = china_date(now, self.final)
         self._faults, self._now = faults, now
+        self._seconds = int(now.timestamp())
         self._stale: dict[int, tuple[Reason, ...]] = {}
+
+    def is_of(self, seconds: int, faults: tuple[str, ...]) -> bool:
+        """Return whether a moment at this Unix second with these faults would be the same one."""
+        same_final = self.final is self.index.final_point()
+        return same_final and seconds == self._seconds and faults == self._faults
 
     def judge(self, question: Question) -> Verdict:
         """Judge the document that `question` names."""

@@ -6,6 +6,7 @@ Spec page: docs/reference/verdict.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from msgspec import structs
 
@@ -31,10 +32,17 @@ def subject_of(node: Node, query: SubjectQuery) -> Subject:
 
 
 def moment_of(node: Node) -> Moment:
-    """Read once what all verdicts of one request are judged by."""
-    return Moment(
-        index=node.index, catalog=node.catalog, keys=node.keyring, faults=node.faults(), now=node.now()
-    )
+    """Read once what all verdicts of one request are judged by; requests of one second share it.
+
+    A new final block, a fault that came or went, and the next second each make a new moment.
+    """
+    held, faults, seconds = node.moment, node.faults(), node.clock()
+    if held is None or not held.is_of(seconds, faults):
+        now = datetime.fromtimestamp(seconds, UTC)
+        held = node.moment = Moment(
+            index=node.index, catalog=node.catalog, keys=node.keyring, faults=faults, now=now
+        )
+    return held
 
 
 def verify(node: Node, request: VerifyRequest) -> Verdict:

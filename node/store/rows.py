@@ -431,7 +431,9 @@ class Table(Generic[R]):
 
     def key(self, *ids: KeyPart) -> bytes:
         """Return the key of a row, or a prefix of keys if not all `ids` are given. Raises RowMalformed."""
-        return self.prefix + b"".join(self._part(part) for part in ids)
+        if len(ids) == 1:
+            return self.prefix + self._part(ids[0])
+        return self.prefix + b"".join([self._part(part) for part in ids])
 
     def put(self, row: R) -> Put:
         """Return the operation that stores `row`. Raises RowMalformed if it has no encoding."""

@@ -335,6 +335,12 @@ def test_a_fault_of_the_chain_shows_on_the_hot_path_at_once(both: VerifyingNode,
     assert (answer["verdict"], answer["reasons"][0]["code"]) == ("stale", "chain_regressed")
 
 
+def test_a_key_without_the_scope_is_refused_also_when_it_is_known(both: VerifyingNode) -> None:
+    sent = usual("/v1/verify", {"sha256": SHA.hex()}, both.issue("materials:read", "admin"))
+    for _ in range(3):
+        assert b"auth_forbidden" in same(both, sent)
+
+
 def test_a_revocation_counts_with_the_next_request(both: VerifyingNode) -> None:
     mine = both.issue("verify")
     sent = usual("/v1/verify", {"sha256": SHA.hex()}, mine)
