@@ -40,6 +40,7 @@ from verifier.subjects import Subject
 from verifier.verdicts import (
     CLOCK_LAG_SECONDS,
     DEFAULT_FRESHNESS_SECONDS,
+    Moment,
     Outcome,
     Question,
     SubjectMatch,
@@ -576,3 +577,18 @@ def test_final_point_moves_the_pending_to_valid() -> None:
     assert case.ask().kind is VerdictKind.PENDING
     make_final(case.build(), case.chain)
     assert case.ask().kind is VerdictKind.VALID
+
+
+def test_a_moment_ends_with_its_second_a_fault_or_a_new_final_block() -> None:
+    case = valid()
+    index = case.build()
+    now = case.now()
+    moment = Moment(index=index, catalog=CatalogView(index), keys=ring(CITY), faults=(), now=now)
+    seconds = int(now.timestamp())
+    assert moment.is_of(seconds, ())
+    assert not moment.is_of(seconds + 1, ())
+    assert not moment.is_of(seconds, ("chain_regressed",))
+    index.apply(case.chain.add())
+    assert moment.is_of(seconds, ())
+    make_final(index, case.chain)
+    assert not moment.is_of(seconds, ())
