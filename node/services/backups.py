@@ -15,6 +15,7 @@ import secrets
 import struct
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -176,24 +177,40 @@ def _check_file(store: LevelStore, keys: KeyFolder, one: _File, finding: StoreFi
     try:
         _, kek = keys.kek(one.agency, one.key_epoch)
         file_key = unwrap_key(kek, one.wrapped_key, one.about)
-        digest = hashlib.sha256()
-        for piece in read_blob(store, one.blob_id, file_key):
-            digest.update(piece)
-            finding.blob_bytes += len(piece)
+        digest, size_bytes = _digest_blob(read_blob(store, one.blob_id, file_key))
+        finding.blob_bytes += size_bytes
     except KeyErased:
         finding.erased += 1
         return ""
     except (BlobDamaged, BlobTruncated, StoreDamaged, KeyFolderInvalid) as error:
         return error.code
-    return "" if one.sha256 in ("", digest.hexdigest()) else "digest_mismatch"
+    return "" if one.sha256 in ("", digest) else "digest_mismatch"
+
+
+def _digest_blob(pieces: Iterator[bytes]) -> tuple[str, int]:
+    """Return SHA-256 in hex and size; of a large file one piece is digested while the next one is read."""
+    digest, size_bytes = hashlib.sha256(), 0
+    first = next(pieces, b"")
+    second = next(pieces, b"")
+    digest.update(first)
+    if not second:
+        return digest.hexdigest(), len(first)
+    with ThreadPoolExecutor(1) as thread:
+        size_bytes, waiting = len(first) + len(second), thread.submit(digest.update, second)
+        for piece in pieces:
+            waiting.result()
+            size_bytes, waiting = size_bytes + len(piece), thread.submit(digest.update, piece)
+    waiting.result()
+    return digest.hexdigest(), size_bytes
 
 
 def _check_orphans(store: LevelStore, referred: set[str], finding: StoreFinding) -> None:
     try:
         unfinished = {rows.upload_id(key) for key in store.keys(rows.upload_prefix())}
-        held = {rows.chunk_blob_id(key) for key in store.keys(BLOB_PREFIX)}
-    except RowMalformed as error:
-        finding.damages.append(Damage(error.code, str(error.facts["row"])))
+        firsts = store.first_keys(BLOB_PREFIX, group_of=lambda key: key[:-8])
+        held = {rows.chunk_blob_id(key) for key in firsts}
+    except (StoreDamaged, RowMalformed) as error:
+        finding.damages.append(Damage(error.code, str(error.facts.get("file") or error.facts.get("row"))))
         return
     for blob_id in sorted(held - referred - unfinished):
         finding.damages.append(Damage("chunk_orphaned", blob_id))

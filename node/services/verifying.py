@@ -36,7 +36,7 @@ def moment_of(node: Node) -> Moment:
 
     A new final block, a fault that came or went, and the next second each make a new moment.
     """
-    held, faults, seconds = node.moment, node.faults(), node.clock()
+    held, faults, seconds = node.moment, node.faults(), node.time.judging()
     if held is None or not held.is_of(seconds, faults):
         now = datetime.fromtimestamp(seconds, UTC)
         held = node.moment = Moment(

@@ -155,6 +155,15 @@ class _Cursor:
                     return rows, True
         return rows, False
 
+    def seek(self, start: bytes) -> bytes | None:
+        """Return the first key from `start` on, of an iterator without values; None after the last one."""
+        with self._lock:
+            if self._closed:
+                raise _closed()
+            self._iterator.seek(start)
+            found: bytes | None = next(self._iterator, None)
+            return found
+
     def close(self) -> None:
         with self._lock:
             if not self._closed:
@@ -339,6 +348,26 @@ class LevelStore:
     def keys(self, prefix: bytes) -> Iterator[bytes]:
         """Yield the keys under `prefix` from one snapshot, without their values."""
         return self._keys(self._cursor(prefix, b"", reverse=False, values=False))
+
+    def first_keys(self, prefix: bytes, *, group_of: Callable[[bytes], bytes]) -> Iterator[bytes]:
+        """Yield the first key of each group under `prefix`; `group_of` returns what the keys of its group begin with.
+
+        The rest of a group is jumped over: LevelDB reads a row's value even where only its key is asked for.
+        """
+        cursor = self._cursor(prefix, b"", reverse=False, values=False)
+        start: bytes | None = prefix
+        try:
+            while cursor is not None and start is not None:
+                with _adapted():
+                    key = cursor.seek(start)
+                if key is None:
+                    return
+                if not key.startswith(_RESERVED):
+                    yield key
+                start = _end_of(group_of(key))
+        finally:
+            if cursor is not None:
+                cursor.close()
 
     def write(self, ops: Sequence[Op], *, sync: bool) -> None:
         """Apply `ops` all or none; with `sync` they are durable before this returns.

@@ -345,3 +345,14 @@ def test_a_running_node_sweeps_chunks_that_nobody_writes_any_more_and_no_others(
         assert not list(store.keys(b"blob/" + bytes([5]) + b"blb_2"))
         for name in ("blb_1", "blb_3"):
             assert sum(map(len, read_blob(store, name, KEY))) == 4 * CHUNK_BYTES
+
+
+def test_first_keys_name_each_blob_once_and_jump_over_its_chunks(tmp_path: Path) -> None:
+    sizes = {"a": 1, "ab": 5, "b": 1, "blb_01JCV3Z5Y8K7Q2M4N6P8R0S2T4": 3}
+    with LevelStore.create(tmp_path / "store", node_id="n", seal=None, chain=False) as store:
+        puts = [Put(rows.chunk_key(name, at), b"x") for name, count in sizes.items() for at in range(count)]
+        store.write([Put(b"a/", b""), *puts, Put(b"blob0", b"")], sync=True)
+        firsts = list(store.first_keys(b"blob/", group_of=lambda key: key[:-8]))
+        assert sorted(map(rows.chunk_blob_id, firsts)) == sorted(sizes)
+        assert all(key.endswith(bytes(8)) for key in firsts)
+        assert list(store.first_keys(b"none/", group_of=lambda key: key)) == []
