@@ -73,6 +73,7 @@ _CHAIN_PREFIX: Final = _RESERVED + b"chain/"
 _PAGE_ROWS: Final = 256
 _GATE_POLL_S: Final = 0.001
 _PAGE_BYTES: Final = 256 << 10
+_BEYOND: Final = b"\xff" * 64  # after every key: a key begins with the name of its table
 _MANIFEST: Final = re.compile(r"MANIFEST-\d+")
 _TABLE_NUMBER: Final = re.compile(rb"^ (\d+):", re.MULTILINE)
 _FILE_IN_TEXT: Final = re.compile(r"\d{6,}\.(?:ldb|sst|log)|MANIFEST-\d+|CURRENT|LOCK")
@@ -385,12 +386,13 @@ class LevelStore:
     def approximate_size(self, prefix: bytes) -> int:
         """Return about how many bytes the rows under `prefix` take on disk."""
         with self._gate, _adapted():
-            return int(self._db.approximate_size(prefix, _end_of(prefix) or b"\xff" * 64))
+            return int(self._db.approximate_size(prefix, _end_of(prefix) or _BEYOND))
 
     def compact(self, prefix: bytes) -> None:
         """Rewrite the files that hold `prefix`, so that deleted and replaced rows leave the disk."""
         with self._gate, _adapted():
-            self._db.compact_range(start=prefix, stop=_end_of(prefix))
+            # The binding takes no end for the empty key, and then compacts nothing.
+            self._db.compact_range(start=prefix, stop=_end_of(prefix) or _BEYOND)
 
     @property
     def failure(self) -> str | None:

@@ -356,3 +356,21 @@ def test_first_keys_name_each_blob_once_and_jump_over_its_chunks(tmp_path: Path)
         assert sorted(map(rows.chunk_blob_id, firsts)) == sorted(sizes)
         assert all(key.endswith(bytes(8)) for key in firsts)
         assert list(store.first_keys(b"none/", group_of=lambda key: key)) == []
+
+
+def test_compacting_the_whole_store_takes_deleted_rows_off_the_disk(tmp_path: Path) -> None:
+    secret = os.urandom(32)
+    names = [b"row/%04d" % number for number in range(200)]
+    with LevelStore.create(tmp_path / "store", node_id="n", seal=None, chain=False) as store:
+        store.write([Put(name, secret * 100) for name in names], sync=True)
+        store.compact(b"")
+        assert secret in on_disk(tmp_path)
+        store.write([Delete(name) for name in names], sync=True)
+        store.compact(b"")
+    assert secret not in on_disk(tmp_path)
+
+
+def on_disk(folder: Path) -> bytes:
+    """Return the bytes of all table files and logs."""
+    files = [path for path in folder.rglob("*") if path.suffix in (".ldb", ".log")]
+    return b"".join(path.read_bytes() for path in files)
