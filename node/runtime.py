@@ -64,6 +64,7 @@ from node.store.audit import AuditLog
 from node.store.blobs import sweep_orphans
 from node.store.envelope import RowSeal
 from node.store.leveldb import LevelStore
+from node.watchdog import LoopWatch
 from node.workers import Workers
 from verifier.catalog import CatalogView
 from verifier.follower import Follower
@@ -381,9 +382,18 @@ def make_app(node: Node) -> FastAPI:
 class _Server(uvicorn.Server):
     """Says on stdout when it listens; whoever started the process waits for that line."""
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._watch = LoopWatch()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._watch.stop()
+        await super().shutdown(sockets)
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
+            self._watch.start(asyncio.get_running_loop())
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             print(
                 json.dumps({"event": "ready", "url": f"http://{host}:{port}", "pid": os.getpid()}), flush=True

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from anchor.errors import DeltasealError
 from node.context import Node
 from node.federation import checkpoints as peers
-from node.http.logs import make_logger, places_of
+from node.http.logs import end_starved, make_logger, places_of
 from node.services import audits, confirming, erasures, notices, pending, sweeps, waits
 from verifier.follower import FollowProgress
 
@@ -67,6 +67,8 @@ class Workers:
                 LOG.warning("worker_problem", worker=name, code=error.code)
                 busy = False
                 self._stop.wait(0.5)
+            except MemoryError:
+                end_starved()
             except Exception as error:  # noqa: BLE001 - a bug must not stop the node's other work, and must be seen
                 # Places only: the words of an unforeseen error may hold what nobody may read in a log.
                 LOG.error("worker_failed", worker=name, error=type(error).__name__, places=places_of(error))

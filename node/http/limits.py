@@ -29,7 +29,7 @@ from node.http.errors import (
     ResponseAborted,
     UploadTooLarge,
 )
-from node.http.logs import RequestLog, adopt_server_loggers, places_of
+from node.http.logs import RequestLog, adopt_server_loggers, end_starved, places_of
 from node.http.metrics import Metrics
 from node.http.problems import frame_problem, problem_response
 from node.http.protocol import ConnectionLimits, bind_protocol
@@ -129,6 +129,8 @@ class EnvelopeMiddleware:
             await self._app(scope, receive, send_noted)
         except ClientDisconnect:
             return
+        except MemoryError:
+            end_starved()
         except Exception as error:  # noqa: BLE001 - the last net: nothing may reach the server's own 500 page
             if not isinstance(error, DeltasealError):
                 self._log_fault(scope, error)

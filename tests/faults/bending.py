@@ -40,7 +40,7 @@ class Bent:
 
     def part(self, name: str) -> str:
         """Return the state of a part at `/readyz`."""
-        parts = httpx.get(self.client.url + "/readyz", trust_env=False, timeout=60).json()["parts"]
+        parts = httpx.get(self.client.url + "/readyz", trust_env=False, timeout=30).json()["parts"]
         return str(parts[name])
 
     def push(self, size: int = 2000, *, wait: str | None = None, key: str | None = None) -> httpx.Response:
@@ -61,14 +61,16 @@ class Bent:
     def bring_back(self) -> None:
         """Start the node again if it has ended or its store takes no more."""
         if not self.node.part.running or not self._takes_more():
-            self.node.part.stop()
+            self.node.part.kill()
             self.node.restart()
 
     def _takes_more(self) -> bool:
         try:
             return self.part("store") == "ok"
         except httpx.HTTPError:
-            return False  # it is just about to end
+            # Ended, or stuck: the watchdog ends it.
+            self.node.part.wait_for(lambda: None if self.node.part.running else True, "it goes on, stuck")
+            return False
 
     def assert_all_there(self) -> None:
         """Read back every file that was answered with 201, and wait until its record is final."""
