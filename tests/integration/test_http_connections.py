@@ -287,7 +287,7 @@ def test_a_body_that_trickles_for_ever_is_cut_in_the_end() -> None:
 
 
 def test_time_in_which_the_process_stood_still_counts_against_nobody() -> None:
-    limits = quick_connection(HttpLimits(), body_interval_s=0.4, head_timeout_s=0.4, keep_alive_s=0.4)
+    limits = quick_connection(HttpLimits(), body_interval_s=2.0, head_timeout_s=2.0, keep_alive_s=2.0)
     with (
         running_frame(limits) as frame,
         frame.connect() as client,
@@ -295,19 +295,20 @@ def test_time_in_which_the_process_stood_still_counts_against_nobody() -> None:
         frame.connect() as idle,
     ):
         key = frame.keys.issue("materials:write").encode()
-        body = b"x" * 30_000
         client.sendall(
             b"POST /v1/writes/x HTTP/1.1\r\nHost: a\r\nIdempotency-Key: k\r\nContent-Length: 30000\r\n"
-            b"Authorization: Bearer " + key + b"\r\n" + CLOSE + body[:1]
+            b"Authorization: Bearer " + key + b"\r\n" + CLOSE + b"x"
         )
         other.sendall(GET)
         idle.sendall(GET + b"\r\n")
         assert b" 200 " in idle.recv(65536)
-        # The loop sleeps for longer than all deadlines; what comes meanwhile waits in the kernel.
-        frame.server.servers[0].get_loop().call_soon_threadsafe(time.sleep, 1.5)
-        client.sendall(body[1:])
-        other.sendall(CLOSE)
+        awake = threading.Event()
+        # For longer than all deadlines; what the peers send comes just after it.
+        frame.server.servers[0].get_loop().call_soon_threadsafe(lambda: (time.sleep(5), awake.set()))
+        assert awake.wait(60)
         idle.sendall(GET + CLOSE)
+        client.sendall(b"x" * 29_999)
+        other.sendall(CLOSE)
         assert b" 200 " in read_to_end(idle)
         assert b" 201 " in read_to_end(client)
         assert b" 200 " in read_to_end(other)
