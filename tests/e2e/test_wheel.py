@@ -107,6 +107,17 @@ def test_artifacts_and_schemas_are_inside(installed: Path, tmp_path: Path) -> No
     run(installed, "-c", check, folder=tmp_path)
 
 
+def test_receipts_are_checked_and_the_page_is_written_from_the_wheel(installed: Path, tmp_path: Path) -> None:
+    vectors = ROOT / "tests" / "vectors" / "receipt"
+    asked = ("--receipt", str(vectors / "valid-clique.json"), "--trust", str(vectors / "trust-clique.json"))
+    at = ("--at", "2026-12-01T09:00:00+08:00", "-o", "jsonl")
+    printed = run(installed, "-m", "cli", "verify", "--offline", *asked, *at, folder=tmp_path)
+    assert json.loads(printed.splitlines()[-1])["verdict"] == "valid"
+    run(installed, "-m", "cli", "receipt", "page", "--to", "verify.html", folder=tmp_path)
+    page = ROOT / "verifier" / "browser" / "verify.html"
+    assert (tmp_path / "verify.html").read_bytes() == page.read_bytes()
+
+
 def test_a_node_runs_from_the_wheel(installed: Path, tmp_path: Path) -> None:
     made = run(
         installed,

@@ -129,8 +129,8 @@ TEXTS = {
     "a no-break space": (b'"id":0,', b'"id":\xc2\xa00,'),
     "an empty key": (b'"id":0,', b'"id":0,"":0,'),
     "brackets in text": (b'"LICENCE"', b'"' + b"[{" * 20 + b'"'),
-    "a value of 17 levels": (b'"LICENCE"', b"[" * 12 + b"]" * 12),
-    "a value of 16 levels": (b'"LICENCE"', b"[" * 11 + b"]" * 11),
+    "a value of 17 levels": (b'"LICENCE"', b"[" * 13 + b"]" * 13),
+    "a value of 16 levels": (b'"LICENCE"', b"[" * 12 + b"]" * 12),
     "a value of 17 KiB": (b'"LICENCE"', b'"' + b"A" * (17 << 10) + b'"'),
 }
 

@@ -177,3 +177,10 @@ def test_opened_value_without_canonical_form_is_malformed() -> None:
     field: Any = {"index": 0, "name": "a", "value": 0.5, "salt": "A" * 43}
     with pytest.raises(OpeningMalformed):
         opening_from_json({"leafCount": 1, "opened": [field], "hidden": []})
+
+
+def test_copy_of_a_parsed_opening_with_other_parts_has_a_root_of_its_own() -> None:
+    salt_key = bytes(32)
+    parsed = opening_from_json(opening_to_json(open_fields({"a": 1, "b": 2, "c": 3}, salt_key, ["b"])))
+    other = replace(parsed, hidden=tuple(reversed(parsed.hidden)))
+    assert root_of_opening(parsed) == commit({"a": 1, "b": 2, "c": 3}, salt_key) != root_of_opening(other)

@@ -190,6 +190,7 @@ FINDINGS = {
     "an attacker's signers": "proof_invalid finality quorum_missing",
     "other signers are trusted": "proof_invalid finality quorum_missing",
     "from before the anchor": "unproven finality before_anchor",
+    "a signer that has left seals above": "proof_invalid finality quorum_missing",
     "proof nodes of another block": "proof_invalid state account_not_proved",
     "a node left out": "proof_invalid status_slots slot_not_proved",
     "a node too many": "proof_invalid status_slots slot_not_proved",

@@ -91,6 +91,14 @@ def receipt_accepts() -> Iterator[Asked]:
         "from before the anchor",
         trust={**clique, "signerSets": [clique["signerSets"][0] | {"fromBlock": 131}]},
     )
+    stayed = [
+        address for address in clique["signerSets"][0]["signers"] if address != f"0x{sealed.SIGNERS[1].hex()}"
+    ]
+    later_set = {"fromBlock": 131, "signers": stayed}
+    yield ask(
+        "a signer that has left seals above",
+        trust={**clique, "signerSets": [*clique["signerSets"], later_set]},
+    )
     yield ask("proof nodes of another block", altered(nodes=render_receipt(made.receipt(crowd=21))["nodes"]))
     yield ask("a node left out", altered(nodes=shown["nodes"][:-1]))
     yield ask("a node too many", altered(nodes=[*shown["nodes"], "gIA"]))
