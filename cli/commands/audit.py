@@ -15,11 +15,11 @@ from cli.errors import InputInvalid, InputMissing
 from cli.exitcodes import ExitCode
 from cli.receiptfiles import trusted
 from cli.session import Session, command
-from verifier.checkpoints import CheckpointMalformed, SignedCheckpoint, parse_checkpoint
 from verifier.trust import TrustAnchor
 
 if TYPE_CHECKING:
     from cli.auditlog import DerivedLog, Finding
+    from verifier.checkpoints import SignedCheckpoint
 
 
 def register(app: typer.Typer) -> None:
@@ -160,6 +160,8 @@ def _of_files(paths: Sequence[Path]) -> Iterator[SignedCheckpoint]:
 
 
 def _parse(raw: bytes, place: str) -> SignedCheckpoint:
+    from verifier.checkpoints import CheckpointMalformed, parse_checkpoint
+
     try:
         return parse_checkpoint(raw)
     except CheckpointMalformed as error:
