@@ -135,13 +135,17 @@ TEXTS = {
 }
 
 
-@pytest.mark.parametrize("name", TEXTS)
-def test_json_that_readers_take_differently_is_judged_alike(name: str) -> None:
-    case, (old, new) = network_case(), TEXTS[name]
-    assert old in case.receipt
-    (lines,) = compare([case.of(name, case.receipt.replace(old, new, 1))])
-    alike = name in ("white space everywhere", "a key that is escaped", "escapes in capitals", "minus zero")
-    assert (lines[-1]["verdict"] == "valid") == alike
+SAME_MEANING = {"white space everywhere", "a key that is escaped", "escapes in capitals", "minus zero"}
+
+
+def test_json_that_readers_take_differently_is_judged_alike() -> None:
+    case = network_case()
+    assert all(old in case.receipt for old, _ in TEXTS.values())
+    asked = [case.of(name, case.receipt.replace(old, new, 1)) for name, (old, new) in TEXTS.items()]
+    accepted = {
+        name for name, lines in zip(TEXTS, compare(asked), strict=True) if lines[-1]["verdict"] == "valid"
+    }
+    assert accepted == SAME_MEANING
 
 
 def test_megabytes_are_refused_and_a_whole_one_is_read() -> None:
