@@ -153,10 +153,11 @@ def test_first_checkpoint_that_waits_is_compared_however_far_the_peer_runs_ahead
     for number in range(3):
         other.append(1, made.material(f"yet another {number}"))
     follow(peer, other)
+    further_ahead = replace(checkpoints.current(peer).checkpoint, height=99, log_size=99)  # type: ignore[union-attr]
+    assert compare(node, sign_checkpoint(further_ahead, PEER)) == "waiting"
     for number in range(24):
         chain.append(1, made.material(f"ours {number}"))
     follow(node, chain)
-    further_ahead = replace(checkpoints.current(peer).checkpoint, height=99, log_size=99)  # type: ignore[union-attr]
     compare(node, sign_checkpoint(further_ahead, PEER))
     assert node.chain.fork == "fork_detected"
 
