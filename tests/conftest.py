@@ -22,6 +22,8 @@ for name in list(os.environ):
         del os.environ[name]
 
 
+# Before xdist looks at the groups.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep each file on one worker, and all tests of the five signers on one: each starts its network once.
 

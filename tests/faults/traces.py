@@ -20,6 +20,7 @@ import plyvel
 
 from node.config import load_config
 from node.errors import KeyErased, KeyFolderInvalid, StoreDamaged, StoreRolledBack
+from node.http.idempotency import unpack_answer
 from node.keys import KeyFolder
 from node.runtime import read_passphrase
 from node.store import rows
@@ -164,5 +165,5 @@ def _row_keys(store: LevelStore, material_id: str) -> Iterator[bytes]:
         rows.VERSION.key(one.material_id, one.version) for one in rows.VERSION.scan(store, material_id)
     )
     for answer in rows.IDEMPOTENCY.scan(store):
-        if material_id.encode() in answer.body:
+        if material_id.encode() in unpack_answer(answer.answer)[1]:
             yield rows.IDEMPOTENCY.key(answer.agency, answer.route, answer.key_digest)

@@ -23,6 +23,7 @@ from msgspec import structs
 
 from anchor.tags import DomainKeys
 from bench.load import answer_size
+from node.clocks import Clock
 from node.config import NodeConfig
 from node.context import Node
 from node.http.app import FrameParts, create_app
@@ -151,7 +152,7 @@ def verifying_node(
         follower=absent,
         outbox=absent,
         audit=absent,
-        clock=lambda: now,
+        time=Clock(block_time=lambda: now, wall=lambda: float(now), steady=lambda: 0.0),
         peers=absent,
         idempotency=IdempotencyGate(store, secret=b"s" * 32),
     )
