@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import secrets
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -125,3 +126,14 @@ def lease_wish(**changes: Any) -> dict[str, Any]:
     }
     wish.update(changes)
     return {key: value for key, value in wish.items() if value is not None}
+
+
+def wait_verdict(client: Raw, sha256: str, wanted: str) -> str:
+    """Ask until another node has followed, at most some seconds; return the last verdict."""
+    event, verdict = threading.Event(), ""
+    for _ in range(100):
+        verdict = client.verify(sha256)["verdict"]
+        if verdict == wanted:
+            break
+        event.wait(0.1)
+    return str(verdict)

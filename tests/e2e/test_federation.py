@@ -21,7 +21,16 @@ from cli.demo.network import Network
 from node.federation.messages import ReleaseRequest, encode_base64, parse_answer, render, sign_request
 from node.federation.sealing import FrameReader
 from node.keys import KeyFolder
-from tests.e2e.papers import LEASE, OPEN_FIRM, SCENARIO_OPEN, Raw, fresh_file, lease_wish, meta_of
+from tests.e2e.papers import (
+    LEASE,
+    OPEN_FIRM,
+    SCENARIO_OPEN,
+    Raw,
+    fresh_file,
+    lease_wish,
+    meta_of,
+    wait_verdict,
+)
 from tests.unit.keyvalue_suite import MemoryKeyValue
 from verifier.follower import Follower
 from verifier.index import ChainIndex
@@ -47,8 +56,10 @@ def sealed(network: Network) -> dict[str, Any]:
     """A lease in PD, with the commitment that XH learns from a granted reuse."""
     file, pd, xh = fresh_file(), Raw(network, people.PD), Raw(network, people.XH)
     assert pd.push(file, meta_of(file)).status_code == 201
+    # What is final at its node may still be on its way to another's index.
+    assert wait_verdict(xh, file.sha256, "valid") == "valid"
     answer = xh.post("/v1/reuses", lease_wish(sha256=file.sha256)).json()
-    assert answer["outcome"] == "granted"
+    assert answer["outcome"] == "granted", answer
     audit = pd.get("/v1/audit/events", limit=50).json()["items"]
     assert any(event["action"] == "release" and event["outcome"] == "released" for event in audit)
     return {"commitment": answer["material"]["commitment"], "url": pd.url}

@@ -221,10 +221,10 @@ def keys_of(network: Network) -> dict[str, str]:
         found[f"passphrase of {name}"] = passphrase
         found[f"store key of {name}"] = keys.store_key().hex()
         found[f"admin key of {name}"] = (
-            (node.folder / "admin.key").read_text("utf-8").strip().rpartition("_")[2]
+            (node.folder / "admin.key").read_text("utf-8").strip().split("_", 2)[2]
         )
         for agency, key in node.keys.items():
-            found[f"API key of {agency}"] = key.rpartition("_")[2]
+            found[f"API key of {agency}"] = key.split("_", 2)[2]
     return found
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,7 +11,17 @@ import pytest
 
 from cli.demo import people
 from cli.demo.network import Network
-from tests.e2e.papers import FIRM, LEASE, LICENCE, OTHER_FIRM, Raw, fresh_file, lease_wish, meta_of
+from tests.e2e.papers import (
+    FIRM,
+    LEASE,
+    LICENCE,
+    OTHER_FIRM,
+    Raw,
+    fresh_file,
+    lease_wish,
+    meta_of,
+    wait_verdict,
+)
 
 
 @pytest.fixture(scope="module")
@@ -339,17 +348,6 @@ def test_suspension_holds_until_it_is_lifted_and_revocation_for_good(pd: Raw, xh
     assert wait_verdict(xh, file.sha256, "revoked") == "revoked"
     again = pd.post(f"/v1/materials/{material}/resume", {"reasonCode": 7, "reason": "再试"})
     assert (again.status_code, again.json()["code"]) == (409, "status_conflict")
-
-
-def wait_verdict(client: Raw, sha256: str, wanted: str) -> str:
-    """Ask until another node has followed, at most some seconds; return the last verdict."""
-    event, verdict = threading.Event(), ""
-    for _ in range(100):
-        verdict = client.verify(sha256)["verdict"]
-        if verdict == wanted:
-            break
-        event.wait(0.1)
-    return str(verdict)
 
 
 def test_a_custodians_own_revocation_counts_at_its_node_before_any_block(pd: Raw) -> None:

@@ -136,7 +136,11 @@ async def slip(request: Request, caller: Reader, material_id: str) -> Response:
     "/s/{token}",
     summary="The public status page of a slip",
     response_class=Response,
-    openapi_extra=example(response="(a page: validity and as-of)", response_media_type="text/html"),
+    openapi_extra=example(
+        response="(a page: validity and as-of)",
+        response_media_type="text/html",
+        also={404: "There is no such token, or it has ended; as a page"},
+    ),
 )
 async def status_page(
     request: Request, token: str, lang: Annotated[Literal["zh", "en"] | None, Query()] = None
