@@ -9,9 +9,9 @@ PYTHON := $(shell for p in python3.11 python3.12 python3 python; do \
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-# Groups of tests go to one worker, so that each starts its network once (tests/conftest.py). Three for two cores:
-# the tests of the signers mostly wait for blocks.
-PYTEST := $(BIN)/python -m pytest -q -n 3 --dist loadgroup --no-loadscope-reorder
+# Tests that share a network go to one worker (tests/conftest.py). Three workers for two cores: the tests of the
+# signers mostly wait for blocks.
+PYTEST := $(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 # Deterministic hypothesis runs; `make test-all` explores.
 export HYPOTHESIS_PROFILE ?= ci
 

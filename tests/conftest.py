@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
+
+SIGNERS = "tests/consortium/"
 
 settings.register_profile(
     "ci", deadline=None, derandomize=True, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
@@ -22,20 +25,23 @@ for name in list(os.environ):
         del os.environ[name]
 
 
-# Before xdist looks at the groups.
-@pytest.hookimpl(tryfirst=True)
+class _ByNetwork(LoadScopeScheduling):
+    """Keeps each file on one worker, and all tests of the five signers on one: each starts its network once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return SIGNERS if path.startswith(SIGNERS) else path
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Schedule by network."""
+    return _ByNetwork(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep each file on one worker, and all tests of the five signers on one: each starts its network once.
-
-    The signers' tests come first. They wait for blocks, so other workers have the processor meanwhile.
-    """
-    items.sort(key=lambda item: item.path.parent.name != "consortium")
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group_of(item.path)))
-
-
-def _group_of(path: Path) -> str:
-    return path.parent.name if path.parent.name == "consortium" else str(path)
+    """Begin with the signers' tests. They wait for blocks, so other workers have the processor meanwhile."""
+    items.sort(key=lambda item: not item.nodeid.startswith(SIGNERS))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
