@@ -156,7 +156,8 @@ class Follower:
         cursor = self._index.cursor()
         first = cursor.number + 1 if cursor else 0
         history = min(final_number, max(head.number - NEAR_BLOCKS, -1))
-        if first <= history:
+        # So near the head a step goes on to it: where blocks come as fast as steps, it would never be reached.
+        if first <= history and first + FEWEST_BLOCKS <= head.number:
             self._take_range(first, min(first + self._range - 1, history))
         else:
             self._take_blocks(first, min(head.number, first + FEWEST_BLOCKS - 1), final_number)
