@@ -210,7 +210,7 @@ def test_a_backup_that_is_due_or_read_slowly_raises_its_alarm(stand: Stand) -> N
     admin = (stand.node.folder / "admin.key").read_text().strip()
     with (
         httpx.Client(trust_env=False, timeout=60, headers={"authorization": f"Bearer {admin}"}) as client,
-        client.stream("POST", stand.qp.url + "/v1/store/backups") as answer,
+        client.stream("POST", stand.qp.url + "/v1/store/backups", json={}) as answer,
     ):
         assert answer.status_code == 200
         assert_told_everywhere(stand, "backup_running")

@@ -56,8 +56,8 @@ from node.keys import KeyFolder
 from node.services import backups, requests
 from node.store import rows
 from node.store.envelope import RowSeal, unwrap_key
+from node.store.leveldb import LevelStore
 from tests.unit import receipt_factory as made
-from tests.unit.keyvalue_suite import MemoryKeyValue
 from verifier.catalog import parse_entry, render_entry
 from verifier.receipts import ReceiptVerdict, check_receipt, parse_receipt, render_receipt
 from verifier.subjects import parse_subject
@@ -543,9 +543,9 @@ def row_content() -> Target:
 
 def backup_file() -> Target:
     keys = KeyFolder.create(scratch() / "keys", "fuzz", scrypt_n=2**10)
-    store = MemoryKeyValue()
-    store.write([Put(b"row/%d" % n, bytes([n]) * 40) for n in range(4)], sync=False)
-    content = b"".join(backups.write_backup(store, keys, node_id="node_x", created_at=7))  # type: ignore[arg-type]
+    with LevelStore.create(scratch() / "store", node_id="node_x", seal=None, chain=False) as store:
+        store.write([Put(b"row/%d" % n, bytes([n]) * 40) for n in range(4)], sync=False)
+        content = b"".join(backups.write_backup(store, keys, node_id="node_x", created_at=7))
 
     def run(given: bytes) -> bool:
         reader = backups.BackupReader(io.BytesIO(given), keys)
