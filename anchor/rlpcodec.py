@@ -43,8 +43,17 @@ def encode(item: "bytes | Sequence[object]") -> bytes:
             parts += (_SHORT[len(each)], each)
         else:
             parts.append(encode(each))  # type: ignore[arg-type]
-    payload = b"".join(parts)
+    return enlist(b"".join(parts))
+
+
+def enlist(payload: bytes) -> bytes:
+    """Encode the list whose items, encoded already, make up `payload`."""
     return _prefix(0xC0, len(payload)) + payload
+
+
+def scalar(number: int) -> bytes:
+    """Return the byte string that stands for a whole number: big-endian, no zeros before it, none for 0."""
+    return number.to_bytes((number.bit_length() + 7) // 8, "big")
 
 
 def _decode_items(raw: bytes, at: int, end: int, depth: int) -> list[Item]:
@@ -85,6 +94,6 @@ def _bounds(raw: bytes, at: int, first: int) -> tuple[int, int]:
 
 def _prefix(base: int, length: int) -> bytes:
     if length < 56:
-        return bytes([base + length])
-    digits = length.to_bytes((length.bit_length() + 7) // 8, "big")
-    return bytes([base + 55 + len(digits)]) + digits
+        return bytes((base + length,))
+    digits = scalar(length)
+    return bytes((base + 55 + len(digits),)) + digits

@@ -10,6 +10,7 @@ from typing import Any, Final
 from anchor.chain.gateway import Block, Gateway
 from anchor.errors import ChainAnswerMalformed, HeaderMalformed
 from anchor.headers import Engine, Header, encode_header, header_hash
+from anchor.rlpcodec import scalar
 
 MAX_PATH_NODES: Final = 64  # A key has 64 nibbles: no way through a trie is longer.
 
@@ -151,8 +152,7 @@ def _octets(value: Any) -> bytes:
 def _digits(value: Any) -> bytes:
     if not isinstance(value, str) or value[:2] != "0x":
         raise ValueError("hex")
-    number = int(value[2:], 16)
-    return number.to_bytes((number.bit_length() + 7) // 8, "big")
+    return scalar(int(value[2:], 16))
 
 
 def _octets_of_number(value: Any) -> bytes:

@@ -2,8 +2,8 @@
 
 Pure functions on bytes: no chain, no store, no clock. Sources: Yellow Paper §4.3.1 and §4.4.1 (receipts, their
 trie by index), appendices B to D (RLP, hex-prefix, Merkle-Patricia trie), EIP-2718 (typed receipts). Only whole
-blocks are verified, so the trie is built and never walked. RLP is written out: a rebuild encodes every receipt of
-the chain. A test compares it with the libraries `rlp` and `trie`.
+blocks are verified, so the trie is built and never walked. A rebuild encodes every receipt of the chain, hence the
+fixed heads. A test compares it with the libraries `rlp` and `trie`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Final
 
 from eth_hash.auto import keccak
 
+from anchor.rlpcodec import encode, enlist, scalar
+from verifier.proofs.accounts import EMPTY_ROOT
 from verifier.proofs.errors import ProofError
 
 if TYPE_CHECKING:
     from anchor.chain.gateway import BlockReceipt, Log
 
-EMPTY_ROOT: Final = bytes(keccak(b"\x80"))
 _MOST_TYPE: Final = 0x7F  # EIP-2718.
 _NONE: Final = b"\x80"
 # What RLP puts before a string of this length.
@@ -50,10 +51,10 @@ def encode_receipt(receipt: BlockReceipt) -> bytes:
             _number(receipt.cumulative_gas),
             _BLOOM,
             receipt.bloom,
-            _list([_encode_log(log) for log in receipt.logs]),
+            enlist(b"".join([_encode_log(log) for log in receipt.logs])),
         )
     )
-    fields = _head(0xC0, len(fields)) + fields
+    fields = enlist(fields)
     return bytes((receipt.kind,)) + fields if receipt.kind else fields
 
 
@@ -79,34 +80,11 @@ def bloom_mask(item: bytes) -> int:
 
 def _encode_log(log: Log) -> bytes:
     topics = b"".join([_WORD + topic for topic in log.topics])
-    head = _ADDRESS + log.address + _head(0xC0, len(topics)) + topics
-    body = _string(log.body)
-    return _head(0xC0, len(head) + len(body)) + head + body
-
-
-# RLP (appendix B)
-
-
-def _string(value: bytes) -> bytes:
-    if len(value) == 1 and value < b"\x80":
-        return value
-    return _head(0x80, len(value)) + value
+    return enlist(_ADDRESS + log.address + enlist(topics) + encode(log.body))
 
 
 def _number(value: int) -> bytes:
-    return _string(value.to_bytes((value.bit_length() + 7) // 8, "big"))
-
-
-def _list(items: Sequence[bytes]) -> bytes:
-    content = b"".join(items)
-    return _head(0xC0, len(content)) + content
-
-
-def _head(base: int, length: int) -> bytes:
-    if length < 56:
-        return bytes((base + length,))
-    digits = length.to_bytes((length.bit_length() + 7) // 8, "big")
-    return bytes((base + 55 + len(digits),)) + digits
+    return encode(scalar(value))
 
 
 # The trie (appendix D)
@@ -119,15 +97,16 @@ def _node(items: _Items, depth: int) -> bytes:
     """Encode the node over `items`, whose first `depth` nibbles are alike."""
     first = items[0][0]
     if len(items) == 1:
-        return _list((_string(_path(first[depth:], leaf=True)), _string(items[0][1])))
+        return encode((_path(first[depth:], leaf=True), items[0][1]))
     shared = _shared(first, items[-1][0], depth)
     if shared > depth:
         below = _reference(_node(items, shared))
-        return _list((_string(_path(first[depth:shared], leaf=False)), below))
+        return enlist(encode(_path(first[depth:shared], leaf=False)) + below)
     children: list[_Items] = [[] for _ in range(16)]
     for item in items:
         children[item[0][depth]].append(item)
-    return _list([*[_reference(_node(each, depth + 1)) if each else _NONE for each in children], _NONE])
+    branches = [_reference(_node(each, depth + 1)) if each else _NONE for each in children]
+    return enlist(b"".join([*branches, _NONE]))
 
 
 def _reference(node: bytes) -> bytes:
