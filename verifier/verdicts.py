@@ -148,42 +148,11 @@ _FLAG_KINDS: Final = (
 )
 
 
-def judge(
-    question: Question,
-    *,
-    index: ChainIndex,
-    catalog: CatalogView,
-    keys: KeyRing,
-    faults: tuple[str, ...],
-    now: datetime,
-) -> Verdict:
-    """Judge the document that `question` names, at `now` (aware).
-
-    `faults` are codes of what keeps the node from knowing the chain's present state.
-
-    Among several claims of the same content the one about the subject comes first, then a usable one.
-    """
-    return Moment(index=index, catalog=catalog, keys=keys, faults=faults, now=now).judge(question)
-
-
-def judge_claims(
-    question: Question,
-    *,
-    index: ChainIndex,
-    catalog: CatalogView,
-    keys: KeyRing,
-    faults: tuple[str, ...],
-    now: datetime,
-) -> list[Verdict]:
-    """Judge each claim that answers `question`, the one that `judge` would choose first."""
-    moment = Moment(index=index, catalog=catalog, keys=keys, faults=faults, now=now)
-    return moment.judge_claims((question,))[0]
-
-
 class Moment:
     """What all verdicts of one moment are judged by, read once: any number of questions shares it.
 
-    The last final block is read before any row: what comes later is never taken for final.
+    The last final block is read before any row: what comes later is never taken for final. `now` is aware; `faults`
+    are codes of what keeps the node from knowing the chain's present state.
     """
 
     def __init__(
@@ -210,7 +179,10 @@ class Moment:
         return same_final and seconds == self._seconds and faults == self._faults
 
     def judge(self, question: Question) -> Verdict:
-        """Judge the document that `question` names."""
+        """Judge the document that `question` names.
+
+        Among several claims of the same content the one about the subject comes first, then a usable one.
+        """
         if question.commitment is None and question.sha256 is not None:
             tags = [one.content_tag(question.sha256) for one in self.keys.all()]
             return _Case(self, question, self.index.claims_by_content(tags)).verdict()
@@ -224,7 +196,7 @@ class Moment:
         ]
 
     def judge_claims(self, questions: Sequence[Question]) -> list[list[Verdict]]:
-        """Judge each claim that answers a question, as `judge_claims` does for one."""
+        """Judge each claim that answers a question, the one that `judge` would choose first."""
         return [
             _Case(self, question, claims).verdicts()
             for question, claims in zip(questions, self._claims_of(questions), strict=True)

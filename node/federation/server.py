@@ -37,6 +37,7 @@ from node.federation.messages import (
 from node.federation.sealing import HEAD, seal_frames
 from node.services import checkpoints, custody
 from node.services.recording import Actor, record
+from node.services.verifying import moment_of
 from node.store import rows
 from verifier.decisions import (
     ConsumeState,
@@ -48,7 +49,7 @@ from verifier.decisions import (
     decide,
 )
 from verifier.subjects import Subject
-from verifier.verdicts import Question, judge
+from verifier.verdicts import Question
 
 CLOCK_SLACK_S = 60
 MAX_LIFE_S = 300
@@ -167,14 +168,7 @@ def _facts(node: Node, request: ReleaseRequest, version: rows.VersionRow, subjec
         subject=subject,
         commitment=Commitment(version.commitment),
     )
-    verdict = judge(
-        question,
-        index=node.index,
-        catalog=node.catalog,
-        keys=node.keyring,
-        faults=node.faults(),
-        now=node.now(),
-    )
+    verdict = moment_of(node).judge(question)
     return ReuseFacts(
         member_id=request.requester,
         member_active=True,

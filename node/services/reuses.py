@@ -44,7 +44,7 @@ from node.services import custody
 from node.services.ledgeracts import consume_call
 from node.services.recording import Actor, record
 from node.services.requests import ReuseRequest
-from node.services.verifying import subject_of, with_local_acts
+from node.services.verifying import moment_of, subject_of, with_local_acts
 from node.store import rows
 from node.store.blobs import BlobWriter
 from node.store.envelope import unwrap_key, wrap_key
@@ -62,7 +62,7 @@ from verifier.index import Claim
 from verifier.proofs.errors import ProofError
 from verifier.proofs.inclusion import verify_inclusion
 from verifier.subjects import Subject
-from verifier.verdicts import Question, SubjectMatch, Verdict, VerdictKind, judge, judge_claims
+from verifier.verdicts import Question, SubjectMatch, Verdict, VerdictKind
 
 REQUEST_LIFE_S = 120
 # What a reader of the decision may see of the document: nothing that names a person, a case or another agency's file.
@@ -188,14 +188,7 @@ def _best(
         # A firm may have thousands of papers of a type; the file in hand, if any, leads to its own at once.
         digest = bytes.fromhex(body.sha256) if body.sha256 and commitment is None else None
         question = Question(sha256=digest, type_code=type_code, subject=subject, commitment=commitment)
-        judged = judge_claims(
-            question,
-            index=node.index,
-            catalog=node.catalog,
-            keys=node.keyring,
-            faults=node.faults(),
-            now=node.now(),
-        )
+        (judged,) = moment_of(node).judge_claims([question])
         found += [
             (type_code, with_local_acts(node, one)) for one in judged if _is_meant(node, body, type_code, one)
         ]
@@ -211,14 +204,7 @@ def _best(
 def _nothing_known(node: Node, type_code: str | None, subject: Subject) -> Verdict:
     """Judge the absence too: while the chain's state is unknown, "not found" would be a claim."""
     question = Question(sha256=None, type_code=type_code, subject=subject)
-    return judge(
-        question,
-        index=node.index,
-        catalog=node.catalog,
-        keys=node.keyring,
-        faults=node.faults(),
-        now=node.now(),
-    )
+    return moment_of(node).judge(question)
 
 
 def _is_meant(node: Node, body: ReuseRequest, type_code: str, verdict: Verdict) -> bool:

@@ -22,7 +22,7 @@ from node.services.materials import MaterialView
 from node.services.recording import Actor, record
 from node.services.requests import TokenRequest
 from node.store import rows
-from verifier.verdicts import Question, Verdict, judge
+from verifier.verdicts import Question, Verdict
 
 TOKEN_BYTES = 18
 DAY_S = 86_400
@@ -94,15 +94,7 @@ def judge_token(node: Node, row: rows.StatusTokenRow) -> Verdict:
     if version is None or material is None:
         raise TokenNotFound("no slip leads here any more", hint="ask the holder for a new slip")
     question = Question(None, material.type_code, commitment=Commitment(version.commitment))
-    verdict = judge(
-        question,
-        index=node.index,
-        catalog=node.catalog,
-        keys=node.keyring,
-        faults=node.faults(),
-        now=node.now(),
-    )
-    return verifying.with_local_acts(node, verdict)
+    return verifying.with_local_acts(node, verifying.moment_of(node).judge(question))
 
 
 def holder(row: rows.StatusTokenRow) -> Actor:

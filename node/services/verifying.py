@@ -71,8 +71,6 @@ def _question_of(node: Node, request: VerifyRequest) -> Question:
 
 def with_local_acts(node: Node, verdict: Verdict) -> Verdict:
     """Let this node's own acts count before the chain has them; it never makes a verdict better."""
-    if not _may_worsen(verdict) or verdict.claim is None:
-        return verdict
     return _with_all_local_acts(node, [verdict])[0]
 
 

@@ -33,7 +33,7 @@ from verifier.catalog import KIND_NUMBERS, CatalogView, render_entry
 from verifier.follower import Follower
 from verifier.index import ChainIndex
 from verifier.keyring import KeyRing, open_envelopes
-from verifier.verdicts import Question, VerdictKind, judge
+from verifier.verdicts import Moment, Question, VerdictKind
 
 SECRET, CONSUME_SECRET = b"e" * 32, b"f" * 32
 KEYS = derive_domain_keys(1, 1, SECRET)
@@ -144,14 +144,9 @@ def catch_up(follower: Follower) -> None:
 def kind_of(world: World, index: ChainIndex, ring: KeyRing, digest: bytes) -> VerdictKind:
     final = index.final_point()
     assert final is not None
-    return judge(
-        Question(digest, "M1002", FIRM),
-        index=index,
-        catalog=CatalogView(index),
-        keys=ring,
-        faults=(),
-        now=datetime.fromtimestamp(final.time, UTC),
-    ).kind
+    now = datetime.fromtimestamp(final.time, UTC)
+    moment = Moment(index=index, catalog=CatalogView(index), keys=ring, faults=(), now=now)
+    return moment.judge(Question(digest, "M1002", FIRM)).kind
 
 
 def assert_same_as_chain(world: World, index: ChainIndex) -> None:

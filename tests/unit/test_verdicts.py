@@ -46,8 +46,6 @@ from verifier.verdicts import (
     SubjectMatch,
     Verdict,
     VerdictKind,
-    judge,
-    judge_claims,
 )
 
 ISSUER, ISSUER_MEMBER, OTHER_ISSUER = "11310000FAKE000212", 2, "11310000FAKE0003XR"
@@ -107,14 +105,10 @@ class Case:
         index = self.build()
         held = ring(*keys)
         held.add(CONSUME)
-        return judge(
-            question or Question(SHA, "M1002", FIRM),
-            index=index,
-            catalog=CatalogView(index),
-            keys=held,
-            faults=faults,
-            now=now or self.now(),
+        moment = Moment(
+            index=index, catalog=CatalogView(index), keys=held, faults=faults, now=now or self.now()
         )
+        return moment.judge(question or Question(SHA, "M1002", FIRM))
 
 
 def reason_of(verdict: Verdict, code: str) -> Outcome:
@@ -497,14 +491,8 @@ def test_subject_and_type_without_a_file_find_all_claims() -> None:
     case = Case().append(material("a"), material("b", sha256=b"2" * 32), material("c", subject=OTHER_FIRM))
     case.add(status(3, "a", StatusFlag.REVOKED))
     index = case.build()
-    found = judge_claims(
-        Question(None, "M1002", FIRM),
-        index=index,
-        catalog=CatalogView(index),
-        keys=ring(CITY),
-        faults=(),
-        now=case.now(),
-    )
+    moment = Moment(index=index, catalog=CatalogView(index), keys=ring(CITY), faults=(), now=case.now())
+    (found,) = moment.judge_claims([Question(None, "M1002", FIRM)])
     assert [one.kind.value for one in found] == ["valid", "revoked"]
     assert case.ask(Question(None, "M1002", FIRM)).kind is VerdictKind.VALID
     assert case.ask(Question(None, None, FIRM)).kind is VerdictKind.UNKNOWN
@@ -549,9 +537,8 @@ def test_consumption_is_looked_up_by_document_and_fund() -> None:
 def test_missing_consume_key_is_said() -> None:
     case = consumed()
     index = case.build()
-    verdict = judge(
-        INVOICE, index=index, catalog=CatalogView(index), keys=ring(CITY), faults=(), now=case.now()
-    )
+    moment = Moment(index=index, catalog=CatalogView(index), keys=ring(CITY), faults=(), now=case.now())
+    verdict = moment.judge(INVOICE)
     assert reason_of(verdict, "consumption") is Outcome.WARN
 
 

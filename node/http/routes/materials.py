@@ -55,8 +55,7 @@ MATERIAL = {
     "status": "active",
     "anchor": {"status": "pending", "transaction": None, "block": None, "recordIds": []},
 }
-MAY_WRITE = require("materials:write")
-Writer = Annotated[Caller, Depends(MAY_WRITE)]
+Writer = Annotated[Caller, Depends(require("materials:write"))]
 Reader = Annotated[Caller, Depends(require("materials:read"))]
 Wait = Annotated[
     str | None, Query(pattern="^(included|final)$", description="answer when the record is so far")
