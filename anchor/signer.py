@@ -107,6 +107,16 @@ class Signer:
         return bytes(signature.r.to_bytes(32) + signature.s.to_bytes(32) + bytes([27 + signature.v]))
 
 
+def typed_domain(chain_id: int, directory: bytes) -> dict[str, Any]:
+    """Return the EIP-712 domain of all that members sign: the consortium's chain and its Directory (20 bytes)."""
+    return {
+        "name": "Deltaseal",
+        "version": "1",
+        "chainId": chain_id,
+        "verifyingContract": "0x" + directory.hex(),
+    }
+
+
 def typed_digest(
     domain: Mapping[str, Any], types: TypedFields, primary_type: str, message: Mapping[str, Any]
 ) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from anchor.canonical import JsonValue, parse_strict_json
 from anchor.errors import DeltasealError, MerkleInvalid, ValueNotCanonical
 from anchor.merkle import HASH_BYTES, verify_consistency
-from anchor.signer import SIGNATURE_BYTES, Signer, recover_typed
+from anchor.signer import SIGNATURE_BYTES, Signer, recover_typed, typed_domain
 from verifier.jsonparts import PartReader, render_hex
 from verifier.proofs.errors import ProofError
 from verifier.trust import ChainFacts, read_chain, render_chain
@@ -164,12 +164,7 @@ _READ: Final = PartReader(CheckpointMalformed, "checkpoint")
 
 
 def _signed_parts(checkpoint: Checkpoint) -> tuple[dict[str, Any], Any, str, dict[str, Any]]:
-    domain = {
-        "name": "Deltaseal",
-        "version": "1",
-        "chainId": checkpoint.chain.chain_id,
-        "verifyingContract": render_hex(checkpoint.chain.directory),
-    }
+    domain = typed_domain(checkpoint.chain.chain_id, checkpoint.chain.directory)
     message = {
         "genesis": checkpoint.chain.genesis,
         "ledger": render_hex(checkpoint.chain.ledger),

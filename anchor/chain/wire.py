@@ -9,6 +9,8 @@ import random
 import ssl
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from anchor.errors import ChainAnswerMalformed, ChainUnavailable
@@ -71,28 +73,16 @@ class Wire:
 
     def _send(self, body: bytes) -> http.client.HTTPConnection:
         connection = self._take()
-        try:
+        with _closed_on_failure(connection):
             connection.request("POST", self._path, body, _HEADERS)
-        except (OSError, http.client.HTTPException) as error:
-            connection.close()
-            raise _unavailable("the chain cannot be reached or did not answer in time") from error
-        except BaseException:
-            connection.close()
-            raise
         return connection
 
     def _receive(self, connection: http.client.HTTPConnection) -> bytes:
-        try:
+        with _closed_on_failure(connection):
             answer = connection.getresponse()
             content = self._read(answer)
             if answer.status != http.HTTPStatus.OK:
                 raise _unavailable(f"the chain answered with HTTP status {answer.status}")
-        except (OSError, http.client.HTTPException) as error:
-            connection.close()
-            raise _unavailable("the chain cannot be reached or did not answer in time") from error
-        except BaseException:
-            connection.close()
-            raise
         self._give_back(connection)
         return content
 
@@ -161,6 +151,19 @@ class Ahead:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+@contextmanager
+def _closed_on_failure(connection: http.client.HTTPConnection) -> Iterator[None]:
+    """Close the connection if what is done with it fails; what the network did is ChainUnavailable."""
+    try:
+        yield
+    except (OSError, http.client.HTTPException) as error:
+        connection.close()
+        raise _unavailable("the chain cannot be reached or did not answer in time") from error
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _unavailable(message: str) -> ChainUnavailable:

@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 
 from anchor.canonical import canonical_bytes, nests_within
 from anchor.chain.deploy import Deployment
-from anchor.signer import Signer, recover_typed
+from anchor.signer import Signer, recover_typed, typed_domain
 from node.errors import ReleaseMalformed
 
 Hex32 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
@@ -67,6 +67,8 @@ NOTICE_TYPES = {
         {"name": "erasedAt", "type": "uint64"},
     ]
 }
+
+_TYPES = {**REQUEST_TYPES, **ANSWER_TYPES, **NOTICE_TYPES}
 
 
 class ReleaseRequest(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True):
@@ -141,13 +143,17 @@ class SignedNotice(Struct, frozen=True, forbid_unknown_fields=True, rename="came
 _Message = TypeVar("_Message", SignedRequest, SignedAnswer, SignedNotice)
 
 
-def _domain(deployment: Deployment) -> dict[str, Any]:
-    return {
-        "name": "Deltaseal",
-        "version": "1",
-        "chainId": deployment.chain_id,
-        "verifyingContract": "0x" + deployment.directory.hex(),
-    }
+_SignedParts = tuple[dict[str, Any], dict[str, list[dict[str, str]]], str, dict[str, Any]]
+
+
+def _signed_parts(
+    value: ReleaseRequest | ReleaseAnswer | ErasureNotice, deployment: Deployment
+) -> _SignedParts:
+    """Return what is signed (EIP-712): domain, types, primary type, which is the name of the class, and message."""
+    name = type(value).__name__
+    fields = _TYPES[name]
+    domain = typed_domain(deployment.chain_id, deployment.directory)
+    return domain, {name: fields}, name, _message(value, fields)
 
 
 def _message(
@@ -167,9 +173,7 @@ def _message(
 
 def sign_request(request: ReleaseRequest, signer: Signer, deployment: Deployment) -> SignedRequest:
     """Sign a request with the member's key (EIP-712)."""
-    message = _message(request, REQUEST_TYPES["ReleaseRequest"])
-    signature = signer.sign_typed(_domain(deployment), REQUEST_TYPES, "ReleaseRequest", message)
-    return SignedRequest(request, signature.hex())
+    return SignedRequest(request, signer.sign_typed(*_signed_parts(request, deployment)).hex())
 
 
 def request_signer(signed: SignedRequest, deployment: Deployment) -> bytes:
@@ -178,18 +182,14 @@ def request_signer(signed: SignedRequest, deployment: Deployment) -> bytes:
     Raises:
         SignatureInvalid: the signature is no signature.
     """
-    message = _message(signed.request, REQUEST_TYPES["ReleaseRequest"])
-    return recover_typed(
-        bytes.fromhex(signed.signature), _domain(deployment), REQUEST_TYPES, "ReleaseRequest", message
-    )
+    return recover_typed(bytes.fromhex(signed.signature), *_signed_parts(signed.request, deployment))
 
 
 def sign_answer(
     answer: ReleaseAnswer, sealed_key: bytes, signer: Signer, deployment: Deployment
 ) -> SignedAnswer:
     """Sign an answer with the custodian's member key (EIP-712)."""
-    message = _message(answer, ANSWER_TYPES["ReleaseAnswer"])
-    signature = signer.sign_typed(_domain(deployment), ANSWER_TYPES, "ReleaseAnswer", message)
+    signature = signer.sign_typed(*_signed_parts(answer, deployment))
     return SignedAnswer(answer, encode_base64(sealed_key), signature.hex())
 
 
@@ -199,17 +199,12 @@ def answer_signer(signed: SignedAnswer, deployment: Deployment) -> bytes:
     Raises:
         SignatureInvalid: the signature is no signature.
     """
-    message = _message(signed.answer, ANSWER_TYPES["ReleaseAnswer"])
-    return recover_typed(
-        bytes.fromhex(signed.signature), _domain(deployment), ANSWER_TYPES, "ReleaseAnswer", message
-    )
+    return recover_typed(bytes.fromhex(signed.signature), *_signed_parts(signed.answer, deployment))
 
 
 def sign_notice(notice: ErasureNotice, signer: Signer, deployment: Deployment) -> SignedNotice:
     """Sign a notice of erasure with the custodian's member key (EIP-712)."""
-    message = _message(notice, NOTICE_TYPES["ErasureNotice"])
-    signature = signer.sign_typed(_domain(deployment), NOTICE_TYPES, "ErasureNotice", message)
-    return SignedNotice(notice, signature.hex())
+    return SignedNotice(notice, signer.sign_typed(*_signed_parts(notice, deployment)).hex())
 
 
 def notice_signer(signed: SignedNotice, deployment: Deployment) -> bytes:
@@ -218,10 +213,7 @@ def notice_signer(signed: SignedNotice, deployment: Deployment) -> bytes:
     Raises:
         SignatureInvalid: the signature is no signature.
     """
-    message = _message(signed.notice, NOTICE_TYPES["ErasureNotice"])
-    return recover_typed(
-        bytes.fromhex(signed.signature), _domain(deployment), NOTICE_TYPES, "ErasureNotice", message
-    )
+    return recover_typed(bytes.fromhex(signed.signature), *_signed_parts(signed.notice, deployment))
 
 
 def request_hash(request: ReleaseRequest) -> bytes:

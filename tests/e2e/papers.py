@@ -128,6 +128,21 @@ def lease_wish(**changes: Any) -> dict[str, Any]:
     return {key: value for key, value in wish.items() if value is not None}
 
 
+def invoice_wish(number: str, **changes: Any) -> dict[str, Any]:
+    """Return a request of XH to use up an invoice for a fund, without its bytes."""
+    wish = {
+        "matterCode": catalogue.FUND,
+        "reqId": "R2",
+        "typeCode": INVOICE,
+        "scenarioCode": catalogue.SCENARIO_FUND,
+        "purpose": "财政专项资金申领",
+        "documentNo": number,
+        "deliver": "facts",
+        "consume": True,
+    }
+    return lease_wish(**{**wish, **changes})
+
+
 def wait_verdict(client: Raw, sha256: str, wanted: str) -> str:
     """Ask until another node has followed, at most some seconds; return the last verdict."""
     event, verdict = threading.Event(), ""

@@ -22,6 +22,7 @@ from tests.e2e.papers import (
     File,
     Raw,
     fresh_file,
+    invoice_wish,
     lease_wish,
     meta_of,
 )
@@ -187,20 +188,6 @@ def test_a_repeated_request_is_one_reuse(pd: Raw, xh: Raw) -> None:
     key, wish = secrets.token_hex(8), lease_wish(sha256=file.sha256)
     first, second = xh.post("/v1/reuses", wish, key=key), xh.post("/v1/reuses", wish, key=key)
     assert first.json()["reuseId"] == second.json()["reuseId"]
-
-
-def invoice_wish(number: str, **changes: Any) -> dict[str, Any]:
-    wish = {
-        "matterCode": catalogue.FUND,
-        "reqId": "R2",
-        "typeCode": INVOICE,
-        "scenarioCode": catalogue.SCENARIO_FUND,
-        "purpose": "财政专项资金申领",
-        "documentNo": number,
-        "deliver": "facts",
-        "consume": True,
-    }
-    return lease_wish(**{**wish, **changes})
 
 
 def invoice(pd: Raw) -> str:

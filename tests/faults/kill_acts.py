@@ -16,9 +16,9 @@ from typing import Any
 
 import httpx
 
-from cli.demo import catalogue, people
+from cli.demo import people
 from cli.demo.network import DemoNode, Network
-from tests.e2e.papers import INVOICE, File, Raw, fresh_file, lease_wish, meta_of
+from tests.e2e.papers import INVOICE, File, Raw, fresh_file, invoice_wish, lease_wish, meta_of
 from tests.faults.node_spawner import Spawner, is_serving, wait_serving
 
 BOUND_S = 90.0
@@ -217,14 +217,7 @@ def consume(stand: Stand) -> Errand | None:
     if digest is None:
         return None
     stand.stock.invoices.remove((digest, by_digest[digest]))
-    wish = lease_wish(
-        matterCode=catalogue.FUND,
-        typeCode=INVOICE,
-        scenarioCode=catalogue.SCENARIO_FUND,
-        documentNo=by_digest[digest],
-        deliver="facts",
-        consume=True,
-    )
+    wish = invoice_wish(by_digest[digest])
 
     def note(body: dict[str, Any]) -> None:
         assert body["outcome"] in ("pending", "granted"), body

@@ -24,7 +24,7 @@ import pytest
 from anchor import failpoints
 from anchor.failpoints import FailpointReached
 from anchor.signer import Signer, load_keystore
-from cli.demo import catalogue, people
+from cli.demo import people
 from cli.demo.network import Network
 from node.context import Node
 from node.errors import MaterialErased
@@ -33,7 +33,7 @@ from node.runtime import close_node
 from node.services import backups, custody, erasures, materials
 from node.services.requests import ErasureAct
 from node.store import rows
-from tests.e2e.papers import INVOICE, File, Raw, fresh_file, lease_wish, meta_of
+from tests.e2e.papers import INVOICE, File, Raw, fresh_file, invoice_wish, lease_wish, meta_of
 from tests.faults import traces
 from tests.faults.test_power_loss import ACTOR, anchor_all, opened, push
 
@@ -282,14 +282,7 @@ def test_who_received_it_is_told_once_it_is_back_and_erases_its_copy(scene: Scen
 def test_what_a_use_at_the_same_node_knew_of_it_goes_too(network: Network, scene: Scene, pd: Raw) -> None:
     number = f"263100{secrets.randbelow(10**14):014d}"
     file, material = pushed(pd, typeCode=INVOICE, documentNo=number, expiresOn=None)
-    wish = lease_wish(
-        matterCode=catalogue.FUND,
-        typeCode=INVOICE,
-        scenarioCode=catalogue.SCENARIO_FUND,
-        documentNo=number,
-        deliver="facts",
-        consume=True,
-    )
+    wish = invoice_wish(number)
     key = secrets.token_hex(8)
     until(lambda: pd.verify(file.sha256)["verdict"] == "valid", "final")
     made = pd.post("/v1/reuses", wish, key=key, wait="final").json()

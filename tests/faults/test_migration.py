@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cli.demo import catalogue, people
+from cli.demo import people
 from cli.demo.network import DemoNode, Network
 from node.config import load_config
 from node.errors import StoreNewer, StoreOlder
@@ -22,7 +22,7 @@ from node.store import migrations, rows
 from node.store.envelope import RowSeal
 from node.store.identity import OLDEST_SCHEMA, SCHEMA
 from node.store.leveldb import LevelStore
-from tests.e2e.papers import INVOICE, Raw, fresh_file, lease_wish, meta_of
+from tests.e2e.papers import INVOICE, Raw, fresh_file, invoice_wish, meta_of
 from tests.faults.node_folder import NODE_ID, PASSPHRASE, content_of, make_keys, make_store, run_node
 
 WAITING, DONE = [f"reu_{n:026d}" for n in range(7)], [f"reu_{n:026d}" for n in range(7, 12)]
@@ -203,14 +203,7 @@ def test_a_reuse_that_waited_under_the_first_schema_is_decided_after_the_migrati
     number = f"2631{int.from_bytes(file.content[:6], 'big') % 10**16:016d}"
     pushed = client.push(file, meta_of(file, typeCode=INVOICE, documentNo=number, expiresOn=None))
     assert pushed.status_code == 201, pushed.text
-    wish = lease_wish(
-        matterCode=catalogue.FUND,
-        typeCode=INVOICE,
-        scenarioCode=catalogue.SCENARIO_FUND,
-        documentNo=number,
-        deliver="facts",
-        consume=True,
-    )
+    wish = invoice_wish(number)
     pd.part.stop()
     monkeypatch.setenv("DELTASEAL_FAILPOINT", "reuse.consume.after:1:kill")
     pd.restart()

@@ -18,12 +18,12 @@ from typing import Any
 import httpx
 import pytest
 
-from cli.demo import catalogue, people
+from cli.demo import people
 from cli.demo.network import DemoNode, Network
 from node.errors import ConfigInvalid
 from node.services.waits import WAITS, limits
 from node.sightings import Sightings
-from tests.e2e.papers import INVOICE, Raw, fresh_file, lease_wish, meta_of
+from tests.e2e.papers import INVOICE, Raw, fresh_file, invoice_wish, meta_of
 from tests.faults.chain_proxy import ChainProxy
 from tests.faults.settings import set_settings
 from tests.faults.test_dependency_faults import BOUND_S, until
@@ -142,14 +142,7 @@ def test_what_waits_for_a_chain_that_stands_still_raises_its_alarms_and_is_decid
     until(lambda: is_final(stand, pushed["materialId"]), "the invoice is final")
     until(lambda: stand.qp.verify(pushed["sha256"])["verdict"] == "valid", "the invoice is known")
     stand.proxy.become("freeze", head=stand.network.head().number)
-    wish = lease_wish(
-        matterCode=catalogue.FUND,
-        typeCode=INVOICE,
-        scenarioCode=catalogue.SCENARIO_FUND,
-        documentNo=number,
-        deliver="facts",
-        consume=True,
-    )
+    wish = invoice_wish(number)
     asked = stand.qp.post("/v1/reuses", wish)
     assert asked.status_code == 202, asked.text
     for name in ("outbox_in_flight", "reuse_waiting"):
