@@ -105,11 +105,14 @@ async def answer_once(
 async def finish_once(
     node: Node, slot: Slot, work: Callable[[Kept], Answer], *, threads: Executor | None = None
 ) -> Answer:
-    """Run `work` in a thread; store its answer if its own batch did not."""
+    """Run `work` in a thread; store its answer if its own batch did not, and return the one that is stored.
+
+    What could be said a moment later may differ: a repeat answers with the same bytes.
+    """
     kept = Kept(slot)
     answer = await asyncio.get_running_loop().run_in_executor(threads, work, kept)
     await keep_late(node, kept, answer)
-    return answer
+    return kept.answer or answer
 
 
 async def keep_late(node: Node, kept: Kept, answer: Answer) -> None:

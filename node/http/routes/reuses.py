@@ -85,8 +85,7 @@ async def ask(
             node, actor_of(caller), asked, on_commit=lambda row: kept.keep(answer_of(row))
         )
         made.append(row)
-        # What is kept, not what could be said a moment later: a repeat answers with the same bytes.
-        return kept.answer or answer_of(row)
+        return answer_of(row)
 
     response = await answer_once(request, caller, body, work, threads=node.peer_threads)
     if wait is None or not made or made[0].state == "done":
