@@ -63,7 +63,7 @@ class WildChain:
         self._wire = Wire(self.rpc, timeout_s=30)
         self._wait_ready()
         self._lock, self._kept = threading.RLock(), 0
-        self._ended, self.frozen = threading.Event(), False
+        self._ended, self._frozen = threading.Event(), False
         self._miner = threading.Thread(target=self._mine, daemon=True)
         self._miner.start()
         self.gateway = Gateway(self.rpc, timeout_s=30)
@@ -123,6 +123,16 @@ class WildChain:
                 if chance.random() < keep:
                     self.ask("eth_sendRawTransaction", raw)
 
+    @property
+    def frozen(self) -> bool:
+        """Whether blocks stand still; nothing is mined any more once it was set."""
+        return self._frozen
+
+    @frozen.setter
+    def frozen(self, value: bool) -> None:
+        with self._lock:
+            self._frozen = value
+
     def forget_pool(self) -> None:
         """Drop whatever waits."""
         self.ask("anvil_dropAllTransactions")
@@ -130,14 +140,17 @@ class WildChain:
     def put_instead(self, raw: bytes) -> None:
         """Put a transaction at a nonce, whatever waits there, and mine it."""
         with self._lock:
-            self.forget_pool()
-            self.ask("eth_sendRawTransaction", "0x" + raw.hex())
+            accepted, deadline = None, time.monotonic() + BOUND_S
+            while not accepted:  # The member's node may have sent its own again in between.
+                assert time.monotonic() < deadline, "the transaction is not accepted"
+                self.forget_pool()
+                accepted = self.ask("eth_sendRawTransaction", "0x" + raw.hex())
             self.ask("evm_mine")
 
     def _mine(self) -> None:
         while not self._ended.wait(PERIOD_S):
-            if not self.frozen:
-                with self._lock:
+            with self._lock:
+                if not self._frozen:
                     self.ask("evm_mine")
 
     def _wait_ready(self) -> None:
