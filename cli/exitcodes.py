@@ -91,11 +91,11 @@ _BY_EXIT: dict[ExitCode, str] = {
         chain_unavailable chain_answer_malformed chain_regressed chain_folder_locked
         journal_unwritable engine_missing engine_failed logs_missing node_unreachable
         node_answer_malformed node_busy rate_limited request_timeout not_admitted domain_key_missing
-        checkpoint_refused custodian_unavailable endpoint_refused release_broken store_locked store_full
+        checkpoint_refused tsa_unavailable custodian_unavailable endpoint_refused release_broken store_locked store_full
         store_unwritable store_starved store_closed wait_expired demo_part_failed
     """,
     ExitCode.PROOF_FAILED: """
-        merkle_invalid signature_invalid opening_mismatch proof_invalid download_digest_mismatch
+        merkle_invalid signature_invalid timestamp_invalid opening_mismatch proof_invalid download_digest_mismatch
     """,
 }
 

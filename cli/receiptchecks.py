@@ -6,10 +6,10 @@ and opens no connection.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cli.exitcodes import RECEIPT_EXITS, ExitCode
 from cli.session import Session
@@ -26,7 +26,11 @@ from verifier.receipts import (
     parse_receipt,
     run_steps,
 )
+from verifier.timestamps import verify_timestamp
 from verifier.trust import TrustAnchor
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
 
 PROTOCOL = "deltaseal-verify/1"
 _CHINA = timezone(timedelta(hours=8))
@@ -47,6 +51,7 @@ class Asked:
     known_hash: bytes | None = None  # Of the receipt's block, on the reader's own chain.
     later: StatusReading | None = None  # The status slots, read there.
     max_age_s: int | None = None
+    tsa_roots: Sequence[Certificate] = ()  # Roots of time-stamping authorities.
 
     @property
     def planned(self) -> list[str]:
@@ -80,6 +85,13 @@ class Checking:
         """The exit code that says the verdict to a script."""
         return RECEIPT_EXITS[self.verdict]
 
+    @property
+    def stamped_at(self) -> datetime | None:
+        """When a trusted authority saw the batch; None unless that check passed."""
+        if self.receipt is None or Reason("timestamp", Outcome.PASS, "stamped") not in self.reasons:
+            return None
+        return verify_timestamp(self.receipt.timestamp, self.receipt.entry.root, self._asked.tsa_roots).time
+
     def _run(self) -> Iterator[Reason]:
         try:
             self.receipt = parse_receipt(self._content)
@@ -96,6 +108,7 @@ class Checking:
             known_hash=asked.known_hash,
             later=asked.later,
             max_age_s=asked.max_age_s,
+            tsa_roots=asked.tsa_roots,
         )
         if self.reasons[-1].outcome is not Outcome.FAIL:
             yield from check_expected(self.receipt, asked.expected)
@@ -111,6 +124,8 @@ def verify_lines(content: bytes, asked: Asked) -> Iterator[dict[str, Any]]:
     if checking.receipt is not None:
         status = checking.receipt.status
         line |= {"asOfBlock": status.as_of_block, "asOfTime": status.as_of_time}
+    if checking.stamped_at is not None:
+        line["stampedAt"] = int(checking.stamped_at.timestamp())
     yield line
 
 
@@ -127,6 +142,8 @@ def show_checks(session: Session, content: bytes, asked: Asked) -> ExitCode:
         shown |= receipt_facts(checking.receipt)
         if asked.later is None:
             shown["notProvedOffline"] = list(checking.receipt.not_proved_offline)
+    if checking.stamped_at is not None:
+        shown["stampedAt"] = checking.stamped_at.astimezone(_CHINA).isoformat()
     session.out.item("receipt", shown, sections=[("check", checks)])
     _explain(session, checking, with_chain=asked.later is not None)
     return checking.exit
@@ -158,6 +175,10 @@ def _explain(session: Session, checking: Checking, *, with_chain: bool) -> None:
     if checking.fault is not None:
         note(f"{checking.fault}; {checking.fault.hint or 'get it again: deltaseal receipt get'}")
         return
+    if any(each.outcome is Outcome.WARN for each in checking.reasons):
+        note(
+            "its time stamp counts for nothing: it is not by an authority of --tsa-root, or of something else"
+        )
     block = 0 if checking.receipt is None else checking.receipt.status.as_of_block
     if verdict is ReceiptVerdict.VALID and with_chain:
         note("every step is proved, and this chain client has no later word against it")

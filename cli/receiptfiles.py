@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anchor.base64url import render_base64url
 from anchor.headers import Engine
@@ -37,6 +37,9 @@ from verifier.trust import (
     parse_step,
     parse_trust,
 )
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
 
 _TRUST_FIELDS = {"genesis": 32, "directory": 20, "ledger": 20}
 _EXPORT_HINT = "`deltaseal trust export` writes one; `chain deploy --to FILE` names the chain alone"
@@ -111,6 +114,27 @@ def parse_as_statement(content: bytes, place: str) -> StatusStatement:
     except StatementMalformed as error:
         hint = error.hint or "get it again: deltaseal receipt refresh"
         raise InputInvalid(str(error), hint=hint, place=place) from None
+
+
+def read_roots(paths: Sequence[Path]) -> list[Certificate]:
+    """Read PEM files with certificates of time-stamping authorities.
+
+    Raises:
+        InputMissing, InputInvalid: one cannot be opened, or holds no certificate.
+    """
+    return [each for path in paths for each in _certificates(path)]
+
+
+def _certificates(path: Path) -> list[Certificate]:
+    from cryptography.x509 import load_pem_x509_certificates  # Costs every command's start if loaded above.
+
+    content = _content(path, MAX_TRUST_BYTES, "certificate")
+    try:
+        return load_pem_x509_certificates(content)
+    except ValueError:
+        raise InputInvalid(
+            "the file holds no certificate in PEM form", hint="give the authority's root", place=str(path)
+        ) from None
 
 
 def statement_question(receipt: Receipt) -> dict[str, Any]:

@@ -57,6 +57,9 @@ class NodeConfig(BaseSettings):
     checkpoint_period_s: float = Field(
         default=60.0, gt=0, description="seconds between two looks at what other members say of the log"
     )
+    tsa_url: str = Field(
+        default="", description="RFC 3161 time-stamping authority for the roots of own batches; empty: none"
+    )
     public_url: str = Field(
         default="",
         description="address under which slips' QR codes lead here; default: the member's endpoint",

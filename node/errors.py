@@ -349,3 +349,9 @@ class TokenNotFound(NodeError):
     """No slip leads here: the token was never issued, its time is over, or it was withdrawn."""
 
     code = "token_not_found"
+
+
+class TsaUnavailable(NodeError):
+    """The time-stamping authority does not answer or refuses; nothing waits for it."""
+
+    code = "tsa_unavailable"

@@ -16,7 +16,7 @@ from anchor.errors import DeltasealError
 from node.context import Node
 from node.federation import checkpoints as peers
 from node.http.logs import end_starved, make_logger, places_of
-from node.services import audits, confirming, erasures, notices, pending, sweeps, waits
+from node.services import audits, confirming, erasures, notices, pending, stamping, sweeps, waits
 from verifier.follower import FollowProgress
 
 LOG = make_logger()
@@ -44,6 +44,7 @@ class Workers:
             "erasure": (erasures.work_once, 1.0),
             "notice": (notices.work_once, 1.0),
             "alarms": (waits.tell_once, 5.0),
+            "stamp": (stamping.stamp_once, 1.0),
             "checkpoints": (peers.exchange_once, 1.0),
         }
         for name, (step, idle_s) in loops.items():

@@ -3,6 +3,7 @@
 Pure: no chain, clock, file or network.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,6 +28,7 @@ from anchor.tags import TAG_BYTES, Tag
 from verifier.jsonparts import PartReader, render_hex
 from verifier.proofs.accounts import MAX_NODE_BYTES, MAX_NODES
 from verifier.proofs.headers import MAX_HEADERS
+from verifier.timestamps import MAX_TOKEN_BYTES
 from verifier.trust import ChainFacts, read_chain, render_chain
 
 FORMAT: Final = "deltaseal-receipt/1"
@@ -104,6 +106,7 @@ class Receipt:
     headers: tuple[Header, ...]
     nodes: tuple[bytes, ...]
     status: StatusReading
+    timestamp: bytes = b""  # RFC 3161 token over the batch's root; empty when there is none.
 
     @property
     def not_proved_offline(self) -> tuple[str, ...]:
@@ -113,6 +116,7 @@ class Receipt:
 
 def render_receipt(receipt: Receipt) -> dict[str, JsonValue]:
     """Render a receipt as its JSON object (docs/reference/receipt.md)."""
+    stamped = {"timestamp": render_base64url(receipt.timestamp)} if receipt.timestamp else {}
     return {
         "format": FORMAT,
         "chain": render_chain(receipt.chain),
@@ -129,6 +133,7 @@ def render_receipt(receipt: Receipt) -> dict[str, JsonValue]:
         "headers": [render_base64url(each.raw) for each in receipt.headers],
         "nodes": [render_base64url(each) for each in receipt.nodes],
         "notProvedOffline": list(receipt.not_proved_offline),
+        **stamped,
     }
 
 
@@ -177,14 +182,16 @@ def _require_readable(receipt: Receipt) -> None:
 
 
 def _parse_object(value: JsonValue) -> Receipt:
+    # The one member that may be absent.
+    optional = ("timestamp",) if isinstance(value, Mapping) and "timestamp" in value else ()
     shape, *parts, finality, admitted = _READ.members(
         value,
         *("format", "chain", "opening", "record", "memberId", "inclusion", "entry"),
-        *("headers", "nodes", "status", "finality", "notProvedOffline"),
+        *("headers", "nodes", "status", *optional, "finality", "notProvedOffline"),
     )
     if shape != FORMAT:
         raise ReceiptMalformed("this is no receipt of a known version", hint=f"this version reads {FORMAT}")
-    chain, opening, record, member_id, inclusion, entry, headers, nodes, status = parts
+    chain, opening, record, member_id, inclusion, entry, headers, nodes, status, *stamps = parts
     if not isinstance(finality, str) or finality not in LABELS.values():
         raise ReceiptMalformed("the receipt names a finality that has no rule here")
     receipt = Receipt(
@@ -198,6 +205,7 @@ def _parse_object(value: JsonValue) -> Receipt:
         parse_headers(headers),
         _READ.blobs(nodes, most=MAX_NODES, most_bytes=MAX_NODE_BYTES),
         parse_status(status),
+        _parse_timestamp(stamps[0]) if stamps else b"",
     )
     if admitted != list(receipt.not_proved_offline):
         raise ReceiptMalformed("the receipt does not admit what its finality leaves unproved")
@@ -213,6 +221,13 @@ def parse_headers(value: JsonValue) -> tuple[Header, ...]:
     """Read the headers of a receipt or statement. Raises ReceiptMalformed, HeaderMalformed."""
     raw = _READ.blobs(value, most=MAX_HEADERS, most_bytes=MAX_HEADER_BYTES)
     return tuple(decode_header(each) for each in raw)
+
+
+def _parse_timestamp(value: JsonValue) -> bytes:
+    token = parse_base64url(value)
+    if not 0 < len(token) <= MAX_TOKEN_BYTES:
+        raise ReceiptMalformed("the time stamp is empty or too long", limit=MAX_TOKEN_BYTES)
+    return token
 
 
 def _parse_inclusion(value: JsonValue) -> Inclusion:

@@ -4,12 +4,14 @@ Pure: a receipt, what the reader trusts, and a time go in; findings and one verd
 file or network. A failed check is an answer; malformed bytes are an exception. Steps are numbered as on the page.
 """
 
+from __future__ import annotations
+
 import hmac
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from anchor.canonical import JsonValue, canonical_bytes
 from anchor.commitments import PartialOpening, root_of_opening
@@ -43,7 +45,11 @@ from verifier.receiptforms import (
     parse_receipt,
     render_receipt,
 )
+from verifier.timestamps import TimestampInvalid, verify_timestamp
 from verifier.trust import ChainFacts, TrustAnchor
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
 
 __all__ = [
     "FORMAT",
@@ -73,10 +79,15 @@ _SHANGHAI: Final = timezone(timedelta(hours=8))
 
 
 class Outcome(StrEnum):
-    """What a step found. UNPROVEN is not a pass: nothing was wrong, and nothing was shown."""
+    """What a step found. UNPROVEN is not a pass: nothing was wrong, and nothing was shown.
+
+    WARN and SKIPPED are of a step that no verdict rests on: a warning counts for nothing, either way.
+    """
 
     PASS = "pass"  # noqa: S105  # An outcome, not a password.
     UNPROVEN = "unproven"
+    WARN = "warn"
+    SKIPPED = "skipped"
     FAIL = "fail"
 
 
@@ -163,6 +174,7 @@ class _Question:
     known_hash: bytes | None
     later: StatusReading | None
     max_age_s: int | None
+    tsa_roots: Sequence[Certificate] = ()
     state: _State = field(default_factory=_State)
 
 
@@ -174,15 +186,17 @@ def check_receipt(
     known_hash: bytes | None = None,
     later: StatusReading | None = None,
     max_age_s: int | None = None,
+    tsa_roots: Sequence[Certificate] = (),
 ) -> ReceiptFindings:
     """Judge `receipt` by `trust` at `at` (aware).
 
     A reader that follows the trusted chain itself MAY bring `known_hash`, the hash of block N there (empty when
     its chain has no such final block), and `later`, the same status slots read at a final block above N.
-    `max_age_s` bounds how old block N may be at `at`. Raises nothing: a failed check is an answer.
+    `max_age_s` bounds how old block N may be at `at`; `tsa_roots` are certificates of time-stamping authorities.
+    Raises nothing: a failed check is an answer.
     """
-    steps = run_steps(receipt, trust, at=at, known_hash=known_hash, later=later, max_age_s=max_age_s)
-    return ReceiptFindings(tuple(steps))
+    question = _Question(receipt, trust, at, known_hash, later, max_age_s, tsa_roots)
+    return ReceiptFindings(tuple(_run(question)))
 
 
 def run_steps(
@@ -193,9 +207,13 @@ def run_steps(
     known_hash: bytes | None = None,
     later: StatusReading | None = None,
     max_age_s: int | None = None,
+    tsa_roots: Sequence[Certificate] = (),
 ) -> Iterator[Reason]:
     """Yield the outcome of each of `STEPS` as it ends; takes what `check_receipt` takes."""
-    question = _Question(receipt, trust, at, known_hash, later, max_age_s)
+    return _run(_Question(receipt, trust, at, known_hash, later, max_age_s, tsa_roots))
+
+
+def _run(question: _Question) -> Iterator[Reason]:
     for step in STEPS.values():
         reason = step(question)
         yield reason
@@ -228,6 +246,7 @@ def build_receipt(
     claim: bytes,
     documents: Sequence[DocumentSlot],
     path: Sequence[bytes] | None = None,
+    timestamp: bytes = b"",
 ) -> Receipt:
     """Put a receipt together for record `index` of `batch`, all records (96 bytes each) of `entry`.
 
@@ -246,7 +265,9 @@ def build_receipt(
         raise ReceiptMalformed(f"the batch does not fit: {error}", cause=error.code) from None
     status = StatusReading(claim, tuple(documents), headers[0].number, headers[0].time)
     proof = (tuple(headers), tuple(nodes), status)
-    parts = Receipt(chain, finality, opening, batch[index], entry.member_id, inclusion, entry, *proof)
+    parts = Receipt(
+        chain, finality, opening, batch[index], entry.member_id, inclusion, entry, *proof, timestamp
+    )
     # A receipt that this module would not read again must not leave the node.
     receipt = parse_receipt(_canonical(parts))
     _require_consistent(receipt)
@@ -402,6 +423,20 @@ def _check_freshness(question: _Question) -> Reason:
     return Reason("freshness", Outcome.PASS, "fresh")
 
 
+def _check_timestamp(question: _Question) -> Reason:
+    """Step 12: a trusted authority stamped the batch's root. It never fails: no verdict rests on a stamp."""
+    receipt = question.receipt
+    if not receipt.timestamp:
+        return Reason("timestamp", Outcome.SKIPPED, "no_timestamp")
+    try:
+        stamp = verify_timestamp(receipt.timestamp, receipt.entry.root, question.tsa_roots)
+    except TimestampInvalid as error:
+        return Reason("timestamp", Outcome.WARN, error.code)
+    if not stamp.trusted:
+        return Reason("timestamp", Outcome.WARN, "tsa_unknown")
+    return Reason("timestamp", Outcome.PASS, "stamped")
+
+
 # By the code of their reason. Order and numbers: docs/reference/receipt.md "Verifying".
 STEPS: Final[Mapping[str, Callable[[_Question], Reason]]] = {
     "chain": _check_chain,
@@ -415,6 +450,7 @@ STEPS: Final[Mapping[str, Callable[[_Question], Reason]]] = {
     "status": _check_status,
     "validity": _check_validity,
     "freshness": _check_freshness,
+    "timestamp": _check_timestamp,
 }
 
 # The gravest first: one word has to do for a claim that has several.

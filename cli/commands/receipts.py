@@ -22,6 +22,7 @@ from cli.receiptfiles import (
     read_receipt,
     read_receipt_json,
     read_refreshed,
+    read_roots,
     receipt_bytes,
     refreshed_content,
     statement_question,
@@ -261,6 +262,12 @@ def check(
     statement: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A newer status, as `receipt refresh` writes it.")
     ] = None,
+    tsa_root: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE", help="Root certificate (PEM) of a time-stamping authority; may be repeated."
+        ),
+    ] = None,
 ) -> int:
     """Check a receipt without any node, and say what of it is not proved.
 
@@ -271,7 +278,7 @@ def check(
     content, anchor = refreshed_content(path, statement), trusted(session)
     reading = _read_slots(rpc, read_refreshed(path, statement), anchor) if rpc is not None else None
     expected = Expected(sha256=None if file is None else digest_of(file).sha256)
-    asked = Asked(anchor, now(), expected)
+    asked = Asked(anchor, now(), expected, tsa_roots=read_roots(tsa_root or []))
     if reading is not None:
         asked = replace(asked, known_hash=reading.block_hash, later=reading.statuses)
     return show_checks(session, content, asked)

@@ -15,7 +15,7 @@ from cli.errors import ArgumentInvalid, NodeAnswerMalformed
 from cli.exitcodes import ExitCode, exit_for_verdict, worst
 from cli.push.items import walk
 from cli.receiptchecks import Asked, now, show_checks
-from cli.receiptfiles import compare_file, read_receipt_json, refreshed_content, trusted
+from cli.receiptfiles import compare_file, read_receipt_json, read_roots, refreshed_content, trusted
 from cli.session import Session, command
 from cli.views import named
 from verifier.expectations import Expected
@@ -34,12 +34,14 @@ class _Offline:
     issuer: str | None = None
     type_code: str | None = None
     subject: Sequence[str] | None = None
+    tsa_roots: Sequence[Path] | None = None
 
     def verify(self, session: Session, receipt: Path, file: Path | None) -> ExitCode:
         """Check the receipt, and the file where there is one."""
         session.add_flags(trust_file=None if self.trust is None else str(self.trust))
         at = now() if self.at is None else parse_moment(self.at, place="--at")
-        asked = Asked(trusted(session), at, self._expected(file), max_age_s=self.max_age_s)
+        expected, roots = self._expected(file), read_roots(self.tsa_roots or [])
+        asked = Asked(trusted(session), at, expected, max_age_s=self.max_age_s, tsa_roots=roots)
         return show_checks(session, refreshed_content(receipt, self.statement), asked)
 
     def _expected(self, file: Path | None) -> Expected:
@@ -105,6 +107,12 @@ def verify(
         Path | None,
         typer.Option(metavar="FILE", help="With --offline: a newer status, as `receipt refresh` writes it."),
     ] = None,
+    tsa_root: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE", help="With --offline: root (PEM) of a time-stamping authority; may be repeated."
+        ),
+    ] = None,
     max_age_s: Annotated[
         int | None,
         typer.Option("--max-age", min=0, metavar="SECONDS", help="With --offline: how old its block may be."),
@@ -130,7 +138,7 @@ def verify(
     With --offline nobody is asked: the receipt is checked against a trust anchor and nothing else. 0 then says
     that it was sealed and not revoked as of its block. -o jsonl lists the checks first, then streams each.
     """
-    own = _Offline(trust, statement, max_age_s, at, expect_issuer, expect_type, expect_subject)
+    own = _Offline(trust, statement, max_age_s, at, expect_issuer, expect_type, expect_subject, tsa_root)
     if offline:
         if receipt is None or sha256 or type_code or subject:
             raise ArgumentInvalid(
@@ -140,7 +148,8 @@ def verify(
         return own.verify(session, receipt, _one_file(files or []))
     if own != _Offline():
         raise ArgumentInvalid(
-            "--trust, --statement, --max-age, --at and --expect-… belong to --offline", hint="add --offline"
+            "--trust, --statement, --tsa-root, --max-age, --at and --expect-… belong to --offline",
+            hint="add --offline",
         )
     if not (files or sha256 or receipt) or (sha256 and (files or receipt)):
         raise ArgumentInvalid(

@@ -53,7 +53,7 @@ def judge_receipt(
     )
     reasons = (*findings.reasons, check_digest(receipt, bytes.fromhex(sha256)))
     for reason in reasons:
-        if reason.outcome is not Outcome.PASS:
+        if reason.outcome in (Outcome.FAIL, Outcome.UNPROVEN):
             return reason.outcome.value, f"{reason.code}: {reason.detail}"
     return (
         Outcome.PASS.value,

@@ -182,6 +182,7 @@ REGISTRY: Mapping[str, ProblemRow] = {
     "release_replayed": ProblemRow(409, "调取请求重复", "Release request replayed"),
     "notice_refused": ProblemRow(401, "删除通知未获授权", "Notice of erasure refused"),
     "checkpoint_refused": ProblemRow(503, "对方检查点不被接受", "Checkpoint refused"),
+    "tsa_unavailable": ProblemRow(503, "时间戳服务暂不可用", "Time-stamping authority unavailable", True),
     "token_not_found": ProblemRow(404, "核验码无效或已过期", "Token unknown or expired"),
     "fork_not_found": ProblemRow(404, "没有未处理的分叉告警", "No fork alarm"),
     # verifier.
@@ -195,6 +196,7 @@ REGISTRY: Mapping[str, ProblemRow] = {
     "logs_invalid": ProblemRow(503, "链上日志自相矛盾", "Logs contradict themselves"),
     "rollback_too_deep": ProblemRow(503, "链回退越过最终区块", "Roll-back beyond a final block"),
     "receipt_malformed": ProblemRow(422, "回执格式不正确", "Malformed receipt"),
+    "timestamp_invalid": ProblemRow(422, "时间戳无效", "Invalid time stamp"),
     "statement_malformed": ProblemRow(422, "状态声明格式不正确", "Malformed status statement"),
     "checkpoint_malformed": ProblemRow(422, "检查点格式不正确", "Malformed checkpoint"),
     "trust_malformed": ProblemRow(422, "信任锚格式不正确", "Malformed trust anchor"),

@@ -269,7 +269,13 @@ def _build(
         claim=proof.values[1],
         documents=_documents(wanted.places, proof),
         path=path,
+        timestamp=_timestamp_of(node, wanted.batch.entry.id),
     )
+
+
+def _timestamp_of(node: Node, batch_id: int) -> bytes:
+    row = rows.TIMESTAMP.get(node.store, batch_id)
+    return row.token if row else b""
 
 
 def _tree_of(batch: StoredBatch, trees: dict[int, GrowingTree]) -> GrowingTree:

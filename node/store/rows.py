@@ -362,6 +362,14 @@ class StatusTokenRow(Row, frozen=True):
     revoked_at: int
 
 
+class TimestampRow(Row, frozen=True):
+    """An RFC 3161 token over the root of one of this member's batches."""
+
+    batch_id: int
+    token: bytes
+    stamped_at: int
+
+
 class SettingRow(Row, frozen=True):
     """A small value that the node itself keeps."""
 
@@ -603,6 +611,7 @@ WAITING: Final = Table(WaitingRow, kind=17, name="waiting", ids=["reuse_id"])
 PEER_CHECKPOINT: Final = Table(PeerCheckpointRow, kind=18, name="peer_checkpoint", ids=["member_id"])
 FORK: Final = Table(ForkRow, kind=19, name="fork", ids=["member_id", "detected_at"])
 STATUS_TOKEN: Final = Table(StatusTokenRow, kind=20, name="status_token", ids=["digest"])
+TIMESTAMP: Final = Table(TimestampRow, kind=21, name="timestamp", ids=["batch_id"])
 ERASURE: Final = Table(ErasureRow, kind=24, name="erasure", ids=["erasure_id"])
 BACKUP: Final = Table(BackupRow, kind=25, name="backup", ids=["backup_id"])
 NOTICE: Final = Table(NoticeRow, kind=26, name="notice", ids=["material_id", "member_id", "commitment"])
@@ -611,7 +620,7 @@ NOTICE_IN: Final = Table(ReceivedNoticeRow, kind=27, name="notice_in", ids=["cus
 TABLES: Final[tuple[Table[Any], ...]] = (
     MATERIAL, VERSION, BY_AGENCY, BY_SUBJECT, DEDUPE, COMMITMENT, API_KEY, IDEMPOTENCY, REUSE, JOB, AUDIT,
     NONCE, RELEASE, CHECKPOINT, SETTING, UNCONFIRMED, WAITING, PEER_CHECKPOINT, FORK, STATUS_TOKEN, ERASURE,
-    BACKUP, NOTICE, NOTICE_IN,
+    BACKUP, NOTICE, NOTICE_IN, TIMESTAMP,
 )  # fmt: skip
 
 BLOB_TABLE: Final = b"blob/"

@@ -244,4 +244,5 @@ def test_every_word_of_the_receipt_page_is_said_in_both_languages() -> None:
     said = set(re.findall(r"^  (\w+): \[", source, re.MULTILINE))
     used = {line["detail"] for case in vector_cases() for line in case.python_lines() if "detail" in line}
     used |= {line["verdict"] for case in vector_cases() for line in case.python_lines() if "verdict" in line}
-    assert used - said == set()
+    only_python = {"stamped", "tsa_unknown", "timestamp_invalid"}
+    assert (used - only_python | {"tsa_unchecked"}) - said == set()

@@ -16,7 +16,7 @@ from anchor.base64url import parse_base64url, render_base64url
 from anchor.errors import Base64urlMalformed
 from cli.receiptchecks import Asked, verify_lines
 from tests.vectors import make
-from tests.vectors.operations import reading_from_json
+from tests.vectors.operations import reading_from_json, roots_from_json
 from verifier.expectations import Expected
 from verifier.trust import parse_trust
 
@@ -61,6 +61,7 @@ class VerifierCase:
             known_hash=known,
             later=None if later is None else reading_from_json(later),
             max_age_s=self.asked.get("maxAge"),
+            tsa_roots=roots_from_json(self.asked.get("tsaRoots")),
         )
         return list(verify_lines(self.receipt, asked))
 

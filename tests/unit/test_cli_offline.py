@@ -92,7 +92,8 @@ def test_sealed_receipt_is_valid_as_of_its_block_without_a_network(
     ended = checked(cli, open_ended())
     said = json.loads(ended.out)
     assert (ended.code, said["verdict"], said["status"]["asOfBlock"]) == (0, "valid", 130)
-    assert {each["outcome"] for each in said["checks"]} == {"pass"} and said["notProvedOffline"] == []
+    assert {each["outcome"] for each in said["checks"]} == {"pass", "skipped"}
+    assert said["notProvedOffline"] == []
     assert "as of block 130" in ended.err
 
 

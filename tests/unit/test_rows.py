@@ -78,7 +78,7 @@ def test_kinds_and_names_on_disk_never_change() -> None:
     names = (
         "material version by_agency by_subject dedupe commitment api_key idempotency reuse job audit nonce"
     )
-    names += " release checkpoint setting unconfirmed waiting peer_checkpoint fork status_token"
+    names += " release checkpoint setting unconfirmed waiting peer_checkpoint fork status_token timestamp"
     kinds = {bytes([kind, 1]): name for kind, name in enumerate(names.split(), start=1)}
     kinds |= {
         bytes([kind, 1]): name for kind, name in enumerate(["erasure", "backup", "notice", "notice_in"], 24)

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from typing import Any
 
+from cryptography.x509 import Certificate, load_der_x509_certificate
+
 from anchor.commitments import (
     Commitment,
     commit,
@@ -182,6 +184,11 @@ def _document_key(value: Json) -> Json:
     return h(document_key(*place, Tag(b(value["docTag"]))))
 
 
+def roots_from_json(value: Json) -> list[Certificate]:
+    """Load the DER certificates of time-stamping authorities, if a case brings any."""
+    return [load_der_x509_certificate(base64.b64decode(each)) for each in value or ()]
+
+
 def _check(value: Json) -> Json:
     findings = check_receipt(
         parse_receipt(json.dumps(value["receipt"]).encode()),
@@ -190,6 +197,7 @@ def _check(value: Json) -> Json:
         known_hash=None if value["knownHash"] is None else b(value["knownHash"]),
         later=None if value["later"] is None else reading_from_json(value["later"]),
         max_age_s=value["maxAge"],
+        tsa_roots=roots_from_json(value.get("tsaRoots")),
     )
     return {
         "verdict": findings.verdict.value,

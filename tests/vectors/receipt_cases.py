@@ -1,6 +1,7 @@
 """Vectors of receipts (docs/reference/receipt.md)."""
 
 import base64
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -8,6 +9,7 @@ from datetime import datetime
 
 import rlp
 from coincurve import PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
 from eth_utils.crypto import keccak
 
 from anchor.base64url import render_base64url
@@ -15,17 +17,20 @@ from anchor.commitments import commit
 from anchor.entries import StatusFlag
 from anchor.headers import Engine, Header, decode_header
 from anchor.slots import batch_slot
+from tests.support.tsa import Authority
 from tests.unit import receipt_factory as made
 from tests.unit import sealed_chain_factory as sealed
 from tests.vectors.common import Asked
 from tests.vectors.operations import Json, h
 from verifier.proofs.headers import block_hash
 from verifier.receipts import StatusReading, render_receipt
+from verifier.timestamps import MAX_TOKEN_BYTES
 from verifier.trust import render_trust
 
 AGE = int(datetime.fromisoformat("2026-12-01T09:00:00+08:00").timestamp()) - made.AS_OF
 
 
+AUTHORITY = Authority.create("vectors")
 CHAINS = {"crash-final": made.TRUST, "bft-final": made.BFT_TRUST, "operator": made.OPERATOR_TRUST}
 
 
@@ -128,8 +133,28 @@ def receipt_accepts() -> Iterator[Asked]:
         "a date that is none", render_receipt(made.receipt(dict(made.FIELDS) | {"expiresOn": "20270101"}))
     )
     yield ask("a batch of one", render_receipt(made.receipt(size=1, index=0)))
+    stamp = AUTHORITY.stamp(hashlib.sha256(receipt.entry.root).digest())
+    known = [base64.b64encode(AUTHORITY.root.public_bytes(Encoding.DER)).decode()]
+    yield ask("a time stamp", _stamped(stamp), tsaRoots=known)
+    yield ask("a time stamp of an unknown authority", _stamped(stamp))
+    yield ask("a time stamp over another root", _stamped(AUTHORITY.stamp(bytes(32))), tsaRoots=known)
+    yield ask("a time stamp that is none", _stamped(b"no CMS"), tsaRoots=known)
+    yield ask("a time stamp that is as long as may be", _stamped(bytes(MAX_TOKEN_BYTES)), tsaRoots=known)
+    revoked_and_stamped = replace(
+        made.receipt(reading=made.status(revoked, made.document_slot(made.EMPTY_SLOT))), timestamp=stamp
+    )
+    yield ask("a time stamp of a claim REVOKED", render_receipt(revoked_and_stamped), tsaRoots=known)
+    yield ask(
+        "a time stamp of an operator's chain",
+        render_receipt(replace(operated, timestamp=stamp)),
+        tsaRoots=known,
+    )
     for name, receipt in {**_hostile_seals(), **_hostile_proofs()}.items():
         yield ask(name, receipt)
+
+
+def _stamped(token: bytes) -> Json:
+    return render_receipt(replace(made.receipt(), timestamp=token))
 
 
 def _hostile_seals() -> dict[str, Json]:
@@ -316,5 +341,16 @@ def receipt_rejects() -> Iterator[Asked]:
     yield swap("index that is text", '"index":3', '"index":"3"')
     yield swap("opening that is null", '"opening":{', '"opening":null,"more":{')
     yield swap("path that is an object", '"path":[', '"path":{},"more":[')
+    for name, value in {
+        "an empty time stamp": "",
+        "a padded time stamp": "MA==",
+        "a time stamp with spare bits set": "MB",
+        "a time stamp in standard base64": "+/+/",
+        "a time stamp that is a byte too long": render_base64url(bytes(MAX_TOKEN_BYTES + 1)),
+        "a time stamp that is null": None,
+        "a time stamp that is a list": ["MAA"],
+    }.items():
+        yield raw(name, json.dumps({**shown, "timestamp": value}).encode())
+    yield swap("a time stamp twice", '"memberId":7', '"memberId":7,"timestamp":"MAA","timestamp":"MAA"')
     yield swap("domain 65536", '"domain":1', '"domain":65536')
     yield swap("entry time that is missing", f',"time":{made.SEALED_AT}}}', "}")

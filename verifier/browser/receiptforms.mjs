@@ -19,6 +19,7 @@ export const LABELS = {
 
 const MAX_PATH = 9; // log2 of the 512 records of the largest batch.
 const MAX_DOCUMENTS = 64;
+const MAX_TOKEN_BYTES = 16 << 10;
 const MAX_BATCH_RECORDS = 512;
 const UNKNOWN_FLAGS = 0x70;
 const READ = new PartReader("receipt_malformed");
@@ -57,13 +58,16 @@ export const hasUnknownFlag = (word) => (word[0] & UNKNOWN_FLAGS) !== 0;
 
 function parseObject(json) {
   const names = ["format", "chain", "finality", "opening", "record", "memberId", "inclusion", "entry"];
+  // The one member that may be absent.
+  const optional = json instanceof Map && json.has("timestamp") ? ["timestamp"] : [];
   const [format, chain, finality, opening, record, memberId, inclusion, entry, ...rest] = READ.members(
     json,
     ...names,
-    ...["status", "headers", "nodes", "notProvedOffline"]
+    ...["status", "headers", "nodes", "notProvedOffline"],
+    ...optional
   );
   if (format !== FORMAT || !Object.values(LABELS).includes(finality)) READ.refuse();
-  const [status, headers, nodes, admitted] = rest;
+  const [status, headers, nodes, admitted, ...stamps] = rest;
   requireAdmitted(admitted, finality);
   const [chainId, genesis, directory, ledger] = READ.members(
     chain,
@@ -80,7 +84,15 @@ function parseObject(json) {
     headers: READ.blobs(headers, MAX_HEADERS, MAX_HEADER_BYTES).map(decodeHeader),
     nodes: READ.blobs(nodes, MAX_NODES, MAX_NODE_BYTES),
     status: parseStatus(status),
+    timestamp: stamps.length === 0 ? null : parseTimestamp(stamps[0]),
   };
+}
+
+/** Reads the bytes of a time stamp; what they say is not looked into here. */
+function parseTimestamp(value) {
+  const token = READ.base64url(value);
+  if (token.length === 0 || token.length > MAX_TOKEN_BYTES) READ.refuse();
+  return token;
 }
 
 function parseInclusion(value) {

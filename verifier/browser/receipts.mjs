@@ -24,6 +24,8 @@ const FAILURES = ["erased", "revoked", "superseded", "suspended", "expired", "no
 const pass = (detail) => ({ outcome: "pass", detail });
 const unproven = (detail) => ({ outcome: "unproven", detail });
 const fail = (detail) => ({ outcome: "fail", detail });
+const warn = (detail) => ({ outcome: "warn", detail });
+const skipped = (detail) => ({ outcome: "skipped", detail });
 
 // Order and numbers: docs/reference/receipt.md. The last four run when the reader asks for them.
 const STEPS = [
@@ -38,6 +40,7 @@ const STEPS = [
   ["status", checkStatus],
   ["validity", checkValidity],
   ["freshness", checkFreshness],
+  ["timestamp", checkTimestamp],
   ["issuer", checkIssuer, "issuer"],
   ["type", checkType, "type"],
   ["subject", checkSubject, "subject"],
@@ -190,6 +193,11 @@ function checkFreshness({ receipt, at, later, maxAgeS }) {
   if (maxAgeS == null) return pass("no_bound");
   if (at === null) return unproven("time_unusable");
   return at - (later ?? receipt.status).asOfTime > maxAgeS ? unproven("stale") : pass("fresh");
+}
+
+/** Step 12: a time stamp is named and never looked into, as nothing here reads CMS. No verdict rests on it. */
+function checkTimestamp({ receipt }) {
+  return receipt.timestamp === null ? skipped("no_timestamp") : warn("tsa_unchecked");
 }
 
 /** The agency that sealed it is the one that the reader expects. */

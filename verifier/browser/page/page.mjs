@@ -71,7 +71,7 @@ function checkItem(code, line, ended) {
   if (line) Object.assign(item.dataset, { outcome: line.outcome, detail: line.detail });
   const state = document.createElement("strong");
   state.className = line?.outcome ?? "";
-  const waiting = say("words", ended ? "skipped" : "waiting", lang);
+  const waiting = say("words", ended ? "notRun" : "waiting", lang);
   state.textContent = line ? say("outcomes", line.outcome, lang) : waiting;
   const detail = line ? ` — ${say("details", line.detail, lang)}` : "";
   item.append(`${say("checks", code, lang)}: `, state, detail);

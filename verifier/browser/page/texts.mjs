@@ -28,7 +28,7 @@ const WORDS = {
   result: ["结果", "Result"],
   fields: ["回执公开的字段", "What the receipt shows"],
   waiting: ["等待", "waiting"],
-  skipped: ["未执行", "not run"],
+  notRun: ["未执行", "not run"],
   asOf: [
     "截至区块 {block}，{time}。此后的情况离线无法得知。",
     "As of block {block}, {time}. What came later nobody can tell offline.",
@@ -45,6 +45,8 @@ const OUTCOMES = {
   pass: ["通过", "pass"],
   fail: ["不通过", "fail"],
   unproven: ["未证明", "not proved"],
+  warn: ["提示", "warning"],
+  skipped: ["不适用", "not applicable"],
 };
 
 const VERDICTS = {
@@ -73,6 +75,7 @@ const CHECKS = {
   status: ["撤销状态", "Nothing stands against it"],
   validity: ["有效期", "It is within its dates"],
   freshness: ["状态时间", "The status is young enough"],
+  timestamp: ["时间戳", "A time-stamping authority stamped the batch"],
   issuer: ["出具机构", "It is from the expected agency"],
   type: ["材料类型", "It is of the expected type"],
   subject: ["主体", "It is about the expected subject"],
@@ -129,6 +132,11 @@ const DETAILS = {
   fresh: ["足够新", "young enough"],
   no_bound: ["未设限制", "no bound was set"],
   stale: ["早于允许的时间", "older than allowed"],
+  no_timestamp: ["回执未附时间戳", "the receipt carries no time stamp"],
+  tsa_unchecked: [
+    "附有时间戳，但本页面不核验，结果与其无关",
+    "there is one, which this page does not check; the result does not rest on it",
+  ],
   same_issuer: ["一致", "the same agency"],
   other_issuer: ["是另一家机构", "another agency"],
   issuer_hidden: ["回执未公开机构", "the receipt does not show the agency"],
