@@ -30,7 +30,9 @@ from tests.e2e.papers import Raw, fresh_file, meta_of
 from verifier.checkpoints import checkpoint_signer, find_conflict, parse_checkpoint
 
 BOUND_S = 120.0
-PERIOD = "checkpoint_period_s = 0.2"
+# The chains stand still while nobody writes, for longer than a node's usual bound.
+SETTINGS = ("checkpoint_period_s = 0.2", "head_age_limit_s = 3600")
+USUAL = ("checkpoint_period_s = 60.0", "head_age_limit_s = 180")
 
 
 def until(probe: Callable[[], Any], what: str) -> Any:
@@ -101,9 +103,9 @@ def stand(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     argv_before, chain.argv = chain.argv, [*chain.argv, "--idle", IDLE_S]
     network.restart_chain()
     copy = start_chain_process(folder / "chain", idle_s=float(IDLE_S))
-    set_lines(folder / "qp", f'chain_rpc = "{copy.rpc}"', PERIOD)
+    set_lines(folder / "qp", f'chain_rpc = "{copy.rpc}"', *SETTINGS)
     pd = network.nodes["PD"]
-    set_lines(pd.folder, PERIOD)
+    set_lines(pd.folder, *SETTINGS)
     pd.part.stop()
     pd.restart()
     argv = [str(folder / "qp") if each == str(qp.folder) else each for each in qp.part.argv]
@@ -139,7 +141,7 @@ def leave_whole(network: Network) -> None:
     for name in ("PD", "QP"):
         node = network.nodes[name]
         node.part.stop()
-        set_lines(node.folder, "checkpoint_period_s = 60.0")
+        set_lines(node.folder, *USUAL)
         node.part.start()
         node.part.wait_line()
     for node in network.nodes.values():
