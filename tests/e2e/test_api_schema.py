@@ -207,7 +207,9 @@ def test_many_requests_from_the_description_meet_no_fault(
 ) -> None:
     sent = play(node, method, path, FULL)
     record_property("count", f"schemathesis, {method} {path}: {sent} requests")
-    assert sent >= FULL // 4
+    operation = node.document["paths"][path.replace(":path", "")][method.lower()]
+    varies = {"parameters", "requestBody"} & set(operation)
+    assert sent >= (FULL // 4 if varies else 1)
 
 
 def test_the_description_has_every_operation_and_no_other(node: Node) -> None:
