@@ -37,9 +37,11 @@ from bench.figures import Figure, alternate, compare
 from bench.runner import run
 from bench.sparseproofs import SparseTrie
 from bench.stage import Bench
+from node.services.receipts import DEFAULT_OPENED
 from tests.unit import receipt_factory as made
 from tests.unit import sealed_chain_factory as sealed
 from verifier.receipts import (
+    SLOTS_FIELD,
     Receipt,
     ReceiptVerdict,
     build_receipt,
@@ -55,7 +57,7 @@ LIMIT_KIB = 16
 ACCOUNTS = 100
 AT = datetime(2026, 12, 1, 1, tzinfo=UTC)
 # The fields of a real material; those of `SHOWN` are what a node opens unless asked otherwise.
-SHOWN = ("agency", "documentNo", "expiresOn", "issuedOn", "sha256", "sm3", "size", "typeCode", "version")
+SHOWN = (*DEFAULT_OPENED, SLOTS_FIELD)
 FIELDS = {
     **made.FIELDS,
     "caseNo": "PD-20261103-000001",

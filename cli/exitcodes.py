@@ -78,7 +78,7 @@ _BY_EXIT: dict[ExitCode, str] = {
         request_media_unsupported request_framing request_head_too_large request_refused
         method_not_allowed not_acceptable range_not_satisfiable upload_malformed upload_truncated
         upload_too_large file_name_invalid scope_unknown purpose_missing idempotency_missing
-        idempotency_mismatch cursor_invalid material_invalid digest_mismatch type_unknown
+        idempotency_mismatch cursor_invalid material_invalid issuers_too_many digest_mismatch type_unknown
         matter_unknown catalog_entry_invalid subject_invalid receipt_malformed release_malformed
         index_corrupt index_foreign logs_invalid rollback_too_deep store_foreign store_newer
         store_older migration_backup_foreign store_damaged

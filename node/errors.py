@@ -219,6 +219,12 @@ class DomainKeyMissing(NodeError):
     code = "domain_key_missing"
 
 
+class IssuersTooMany(NodeError):
+    """More members may revoke documents of a type than a receipt can show."""
+
+    code = "issuers_too_many"
+
+
 class NotAdmitted(NodeError):
     """This node's key is not an active member's."""
 

@@ -3,9 +3,9 @@
 Pure: no chain, clock, file or network.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from anchor.base64url import parse_base64url, render_base64url
 from anchor.canonical import JsonValue, parse_strict_json
@@ -58,6 +58,10 @@ class Inclusion:
     path: tuple[bytes, ...]
 
 
+# Member, domain, epoch, document tag: what names a document's slot.
+Place: TypeAlias = tuple[int, int, int, bytes]
+
+
 @dataclass(frozen=True, slots=True)
 class DocumentSlot:
     """The Ledger's 32-byte status value of a document, as one issuing member may have written it."""
@@ -69,7 +73,7 @@ class DocumentSlot:
     value: bytes
 
     @property
-    def place(self) -> tuple[int, int, int, bytes]:
+    def place(self) -> Place:
         """What names the slot, without its value."""
         return (self.member_id, self.domain, self.epoch, self.doc_tag)
 
@@ -285,6 +289,28 @@ def parse_status(value: JsonValue) -> StatusReading:
         raise ReceiptMalformed("a document's status is there twice")
     return StatusReading(
         _READ.hexadecimal(claim, STATUS_BYTES), slots, _READ.number(as_of_block), _READ.number(as_of_time)
+    )
+
+
+def render_places(places: Iterable[Place]) -> list[JsonValue]:
+    """Render names of documents' slots in their order, as the field `documentSlots` of an opening has them."""
+    return [[*each[:3], render_base64url(each[3])] for each in sorted(places)]
+
+
+def parse_places(value: JsonValue) -> frozenset[Place]:
+    """Read the field `documentSlots` of an opening. Raises ReceiptMalformed, Base64urlMalformed."""
+    return frozenset(_parse_place(each) for each in _READ.items(value, MAX_DOCUMENTS))
+
+
+def _parse_place(value: JsonValue) -> Place:
+    if len(parts := _READ.items(value, 4)) != 4:
+        raise ReceiptMalformed("the name of a document's slot has another number of parts")
+    member_id, domain, epoch, doc_tag = parts
+    return (
+        _READ.number(member_id, octets=4),
+        _READ.number(domain, octets=2),
+        _READ.number(epoch, octets=2),
+        parse_base64url(doc_tag, length=TAG_BYTES),
     )
 
 

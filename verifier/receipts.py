@@ -17,6 +17,7 @@ from anchor.canonical import JsonValue, canonical_bytes
 from anchor.commitments import PartialOpening, root_of_opening
 from anchor.entries import BatchEntry, StatusFlag
 from anchor.errors import (
+    Base64urlMalformed,
     MerkleInvalid,
     OpeningMalformed,
     RecordMalformed,
@@ -42,6 +43,7 @@ from verifier.receiptforms import (
     ReceiptMalformed,
     StatusReading,
     decode_statuses,
+    parse_places,
     parse_receipt,
     render_receipt,
 )
@@ -75,6 +77,8 @@ __all__ = [
     "run_steps",
 ]
 
+# The opened field that names the documents' slots at sealing.
+SLOTS_FIELD: Final = "documentSlots"
 _SHANGHAI: Final = timezone(timedelta(hours=8))
 
 
@@ -375,6 +379,21 @@ def _check_status_slots(question: _Question) -> Reason:
         return Reason("status_slots", Outcome.FAIL, "slot_not_proved")
     if held != [value for _, value in slots]:
         return Reason("status_slots", Outcome.FAIL, "other_status")
+    return _check_documents(question.receipt)
+
+
+def _check_documents(receipt: Receipt) -> Reason:
+    """Compare the documents shown with those sealed: who presents a receipt must not choose them."""
+    opened = _opened(receipt)
+    if SLOTS_FIELD not in opened:
+        return Reason("status_slots", Outcome.UNPROVEN, "documents_hidden")
+    try:
+        sealed = parse_places(opened[SLOTS_FIELD])
+    except (ReceiptMalformed, Base64urlMalformed):
+        return Reason("status_slots", Outcome.FAIL, "documents_malformed")
+    # More may be shown: a statement adds the slots of issuers since.
+    if not sealed <= {each.place for each in receipt.status.documents}:
+        return Reason("status_slots", Outcome.FAIL, "other_documents")
     return Reason("status_slots", Outcome.PASS, "same_status")
 
 

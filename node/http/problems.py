@@ -161,6 +161,7 @@ REGISTRY: Mapping[str, ProblemRow] = {
     "material_erased": ProblemRow(410, "材料已依法删除", "Material erased"),
     "content_missing": ProblemRow(404, "本节点没有文件内容", "Content not held here"),
     "status_conflict": ProblemRow(409, "当前状态不允许此操作", "Not allowed in the present state"),
+    "issuers_too_many": ProblemRow(422, "材料类型的签发方过多", "Too many issuers of the type"),
     "domain_key_missing": ProblemRow(503, "缺少标签域密钥", "Key of a tag domain missing", True),
     "not_admitted": ProblemRow(503, "本节点不是有效成员", "This node is not an active member"),
     "not_issuer": ProblemRow(403, "不是该类型的签发机关", "Not an issuer of the type"),

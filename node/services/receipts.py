@@ -19,7 +19,7 @@ from anchor.commitments import Commitment, PartialOpening, open_fields
 from anchor.errors import ChainAnswerMalformed, DeltasealError
 from anchor.headers import Engine, Header
 from anchor.merkle import GrowingTree
-from anchor.records import MaterialRecord, record_id
+from anchor.records import record_id
 from anchor.slots import batch_slot, claim_slot, document_slot
 from anchor.tags import ZERO_TAG, Tag
 from node.context import Node
@@ -32,7 +32,9 @@ from node.store import rows
 from verifier.index import Claim, StoredBatch
 from verifier.proofs.errors import ProofError
 from verifier.proofs.headers import MAX_HEADERS, shortest_final, verify_linked
+from verifier.receiptforms import MAX_DOCUMENTS, Place, parse_places
 from verifier.receipts import (
+    SLOTS_FIELD,
     ChainFacts,
     DocumentSlot,
     Receipt,
@@ -136,8 +138,7 @@ def make_statement(node: Node, asked: StatementRequest) -> StatusStatement:
         slots = [batch_slot(asked.batch_id), claim_slot(asked.member_id, commitment)]
         slots += [document_slot(*place) for place in places]
         proof = read_proof(node.gateway, node.deployment.ledger, slots, block=point.number)
-        named = zip(places, proof.values[2:], strict=True)
-        documents = tuple(DocumentSlot(*place[:3], Tag(place[3]), value) for place, value in named)
+        documents = tuple(_documents(list(places), proof))
         headers = tuple(_final_headers(node, point))
         status = StatusReading(proof.values[1], documents, headers[0].number, headers[0].time)
         about = (asked.member_id, commitment, asked.batch_id)
@@ -147,13 +148,12 @@ def make_statement(node: Node, asked: StatementRequest) -> StatusStatement:
     return _at_final(node, final, prove)
 
 
-def _known_places(node: Node, commitment: bytes) -> list[tuple[int, int, int, bytes]]:
+def _known_places(node: Node, commitment: bytes) -> Sequence[Place]:
     version, claim = version_by_commitment(node, commitment), node.index.claim(Commitment(commitment))
     material = rows.MATERIAL.get(node.store, version.material_id) if version else None
     if material is None or claim is None:
-        return []
-    found = document_places(node, material.type_code, claim)
-    return [(member, each.domain, each.epoch, each.doc_tag) for member, each in found]
+        return ()
+    return document_places(node, material.type_code, claim)
 
 
 def _at_final(node: Node, final: FinalPoint, prove: Callable[[FinalPoint], T]) -> T:
@@ -175,7 +175,7 @@ class _Wanted:
     claim: Claim
     batch: StoredBatch
     opening: PartialOpening
-    places: Sequence[tuple[int, MaterialRecord]]
+    places: Sequence[Place]
 
     @property
     def slots(self) -> list[bytes]:
@@ -183,7 +183,7 @@ class _Wanted:
         return [
             batch_slot(self.batch.entry.id),
             claim_slot(self.claim.member_id, self.claim.commitment),
-            *(document_slot(issuer, each.domain, each.epoch, each.doc_tag) for issuer, each in self.places),
+            *(document_slot(*place) for place in self.places),
         ]
 
 
@@ -193,24 +193,27 @@ def _want(node: Node, view: MaterialView, opened: Sequence[str], final: FinalPoi
         raise ReceiptPending(
             "the record is not final yet", hint="ask again in a few seconds, or push with ?wait=final"
         )
-    opening = _open(node, view, opened)
+    held = custody.unlock(node, view.version)
     batch = node.index.batch(claim.positions[0][0])
     if batch is None:
         raise ReceiptPending("the index is being rebuilt", hint="ask again in a few seconds")
-    return _Wanted(claim, batch, opening, document_places(node, view.material.type_code, claim))
+    # Those of issuers since, as far as a receipt has room.
+    since = document_places(node, view.material.type_code, claim)
+    places = dict.fromkeys([*_sealed_places(held), *since])
+    return _Wanted(claim, batch, _open(held, opened), tuple(places)[:MAX_DOCUMENTS])
 
 
 def check_fields(node: Node, view: MaterialView, opened: Sequence[str]) -> None:
     """Make sure that a receipt could open these fields. Raises MaterialInvalid."""
-    _open(node, view, opened)
+    _open(custody.unlock(node, view.version), opened)
 
 
-def _open(node: Node, view: MaterialView, opened: Sequence[str]) -> PartialOpening:
-    held = custody.unlock(node, view.version)
-    names = tuple(opened) or DEFAULT_OPENED
-    if set(names) - set(held.fields):
+def _open(held: custody.Held, opened: Sequence[str]) -> PartialOpening:
+    names = set(opened or DEFAULT_OPENED)
+    if names - set(held.fields):
         raise MaterialInvalid("a field to open does not exist", pointer="/open", reason="field_unknown")
-    return open_fields(held.fields, held.salt_key, names)
+    # Without the names of its documents' slots a receipt proves nothing of an issuer's revocation.
+    return open_fields(held.fields, held.salt_key, sorted(names | {SLOTS_FIELD} & set(held.fields)))
 
 
 def _final_point(node: Node) -> FinalPoint:
@@ -288,11 +291,9 @@ def _tree_of(batch: StoredBatch, trees: dict[int, GrowingTree]) -> GrowingTree:
     return tree
 
 
-def _documents(places: Sequence[tuple[int, MaterialRecord]], proof: StateProof) -> list[DocumentSlot]:
-    return [
-        DocumentSlot(issuer, record.domain, record.epoch, record.doc_tag, value)
-        for (issuer, record), value in zip(places, proof.values[2:], strict=True)
-    ]
+def _documents(places: Sequence[Place], proof: StateProof) -> list[DocumentSlot]:
+    named = zip(places, proof.values[2:], strict=True)
+    return [DocumentSlot(*place[:3], Tag(place[3]), value) for place, value in named]
 
 
 def _final_headers(node: Node, final: FinalPoint) -> Sequence[Header]:
@@ -317,13 +318,15 @@ def _require_same(
     return headers
 
 
-def document_places(node: Node, type_code: str, claim: Claim) -> list[tuple[int, MaterialRecord]]:
-    """Name the document slots that could hold a revocation: one per issuer member and record with a number."""
+def _sealed_places(held: custody.Held) -> list[Place]:
+    return sorted(parse_places(held.fields.get(SLOTS_FIELD, [])))
+
+
+def document_places(node: Node, type_code: str, claim: Claim) -> list[Place]:
+    """Name the document slots that could hold a revocation by present issuers: one per member and record's tag."""
+    tags = {(each.domain, each.epoch, each.doc_tag) for each in claim.records if each.doc_tag != ZERO_TAG}
     issuers = sorted(node.catalog.issuer_members(type_code))
-    records = {
-        (record.domain, record.epoch): record for record in claim.records if record.doc_tag != ZERO_TAG
-    }
-    return [(member, record) for member in issuers for record in records.values()]
+    return [(member, *tag) for member in issuers for tag in sorted(tags)]
 
 
 def _read_later(node: Node, receipt: Receipt, final: FinalPoint) -> StatusReading:

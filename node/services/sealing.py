@@ -5,7 +5,7 @@ Spec pages: docs/reference/commitment.md, docs/reference/record.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -15,9 +15,10 @@ from anchor.outbox_rows import AppendOperation, Operation
 from anchor.records import Flag, MaterialRecord, Stream, encode_record
 from anchor.tags import ZERO_TAG, DomainKeys, Tag
 from node.context import Node
-from node.errors import DomainKeyMissing
+from node.errors import DomainKeyMissing, IssuersTooMany
 from node.store import rows
 from verifier.catalog import MaterialType
+from verifier.receiptforms import MAX_DOCUMENTS, render_places
 from verifier.subjects import Subject
 
 
@@ -52,7 +53,29 @@ class Sealed:
     operations: tuple[tuple[str, Operation], ...]
 
 
-def opening_fields(draft: Draft, custodian: int) -> dict[str, JsonValue]:
+def document_slots(draft: Draft, keys: Sequence[DomainKeys], issuers: Iterable[int]) -> list[JsonValue]:
+    """Name the Ledger's slots in which `issuers` (members) could revoke the document; none without a number.
+
+    They are committed to, so that who presents a receipt cannot leave one out.
+
+    Raises:
+        IssuersTooMany: more than a receipt can show.
+    """
+    if not draft.document_no:
+        return []
+    tags = [(each.domain, each.epoch, each.doc_tag(draft.kind.code, draft.document_no)) for each in keys]
+    places = [(member, *tag) for member in issuers for tag in tags]
+    if len(places) > MAX_DOCUMENTS:
+        raise IssuersTooMany(
+            "more members may revoke documents of this type than a receipt can show",
+            hint="give the type fewer issuers or domains",
+            limit=MAX_DOCUMENTS,
+            got=len(places),
+        )
+    return render_places(places)
+
+
+def opening_fields(draft: Draft, custodian: int, slots: Sequence[JsonValue]) -> dict[str, JsonValue]:
     """List every field that the commitment covers; absent values are null so that the shape tells nothing."""
     return {
         "agency": draft.agency,
@@ -60,6 +83,7 @@ def opening_fields(draft: Draft, custodian: int) -> dict[str, JsonValue]:
         "caseNo": draft.case_no,
         "custodian": custodian,
         "documentNo": draft.document_no or None,
+        "documentSlots": slots,
         "expiresOn": draft.expires_on.isoformat() if draft.expires_on else None,
         "issuedOn": draft.issued_on.isoformat() if draft.issued_on else None,
         "level": draft.kind.level,
@@ -78,7 +102,7 @@ def opening_fields(draft: Draft, custodian: int) -> dict[str, JsonValue]:
 
 
 def fields_in_rows(material: rows.MaterialRow, version: rows.VersionRow) -> dict[str, JsonValue]:
-    """List the opening fields that the rows of a material's newest version tell: all but the custodian."""
+    """List the opening fields that the rows of a material's newest version tell: all but custodian and slots."""
     return {
         "agency": material.agency,
         "asserted": version.asserted,
@@ -130,13 +154,15 @@ def seal(node: Node, draft: Draft, *, attempt: str = "") -> Sealed:
     """Commit to `draft` with fresh salts and encode its records; `attempt` tells a second sealing's operations apart.
 
     Raises:
-        DomainKeyMissing: see `sealing_keys`.
+        DomainKeyMissing, IssuersTooMany: see `sealing_keys`, `document_slots`.
     """
-    fields = opening_fields(draft, node.chain.member_id)
+    domain_keys = sealing_keys(node, draft.kind.domains)
+    slots = document_slots(draft, domain_keys, node.catalog.issuer_members(draft.kind.code))
+    fields = opening_fields(draft, node.chain.member_id, slots)
     salt_key = new_salt_key()
     commitment = commit(fields, salt_key)
     operations: list[tuple[str, Operation]] = []
-    for keys in sealing_keys(node, draft.kind.domains):
+    for keys in domain_keys:
         for line, subject_tag in enumerate(_subject_tags(draft, keys)):
             record = _record(draft, commitment, keys, line, subject_tag)
             about = attempt or f"{draft.material_id}.{draft.version}"

@@ -18,7 +18,7 @@ from reportlab.pdfbase.cidfonts import UnicodeCIDFont
 from reportlab.pdfgen.canvas import Canvas
 
 from node.context import render_time
-from verifier.receipts import Receipt
+from verifier.receipts import SLOTS_FIELD, Receipt
 
 FONT = "STSong-Light"
 QR_MM = 46
@@ -61,7 +61,9 @@ def draw_slip(receipt: Receipt, *, address: str, expires_at: int) -> bytes:
 
 
 def _facts(receipt: Receipt) -> list[tuple[str, str]]:
-    shown = [(NAMES.get(each.name, each.name), str(each.value)) for each in receipt.opening.opened]
+    # Names of slots are for programs that verify.
+    opened = [each for each in receipt.opening.opened if each.name != SLOTS_FIELD]
+    shown = [(NAMES.get(each.name, each.name), str(each.value)) for each in opened]
     status = receipt.status
     return [
         *shown,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from anchor.entries import StatusFlag
 from cli.demo import people
 from cli.demo.network import Network
-from tests.e2e.papers import Raw, fresh_file, meta_of
+from tests.e2e.papers import LICENCE, Raw, fresh_file, meta_of
+from verifier.receiptforms import decode_statuses, parse_places
 from verifier.receipts import parse_receipt
 
 REVOKE = {"reasonCode": "under_investigation", "reason": "test"}
@@ -57,7 +60,7 @@ def test_many_receipts_come_at_once_and_each_stands_alone(pd: Raw, materials: li
     assert (unknown["receipt"], unknown["problem"]["code"]) == (None, "material_not_found")
     receipts = [parse_receipt(json.dumps(each["receipt"]).encode()) for each in found]
     assert len({each.status.as_of_block for each in receipts}) == 1
-    assert {each.name for each in receipts[0].opening.opened} == {"sha256", "expiresOn"}
+    assert {each.name for each in receipts[0].opening.opened} == {"sha256", "expiresOn", "documentSlots"}
     for shown in found:
         checked = pd.post("/v1/verify", {"receipt": shown["receipt"]}).json()
         assert checked["verdict"] == "valid", checked
@@ -104,6 +107,24 @@ def test_refreshed_receipt_says_revoked_after_a_revocation_and_the_old_one_does_
         asked = ["verify", "--offline", "--receipt", str(receipt), "--trust", str(trust)]
         code, said = deltaseal(network, *asked, "--statement", str(statement))
         assert code == expected, said  # 11: an operator's chain has no seals to prove a block by.
+
+
+def test_slots_of_a_documents_issuers_are_sealed_and_shown_and_its_revocation_is_seen(
+    network: Network, pd: Raw
+) -> None:
+    file, number = fresh_file(200), f"LIC-{secrets.token_hex(5)}"
+    pushed = pd.push(file, meta_of(file, typeCode=LICENCE, documentNo=number, expiresOn=None), wait="final")
+    path = f"/v1/receipts/{pushed.json()['materialId']}?open=expiresOn"
+    receipt = parse_receipt(pd.get(path).content)
+    opened = {each.name: each.value for each in receipt.opening.opened}
+    assert parse_places(opened["documentSlots"]) == {each.place for each in receipt.status.documents}
+    issuer = Raw(network, people.SH_SC)
+    assert {each.member_id for each in receipt.status.documents} == {people.XH_MEMBER}
+    act = {"typeCode": LICENCE, "documentNo": number, "reasonCode": 6, "reason": "test"}
+    assert issuer.post("/v1/documents/revoke", act, wait="final").status_code == 202
+    network.settle()
+    revoked = parse_receipt(pd.get(path).content)
+    assert decode_statuses(revoked.status)[1].flags is StatusFlag.REVOKED
 
 
 def test_statement_of_a_batch_that_is_not_there_is_refused(pd: Raw) -> None:

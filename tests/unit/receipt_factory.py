@@ -6,16 +6,18 @@ from datetime import date
 
 from coincurve import PrivateKey
 
+from anchor.base64url import render_base64url
 from anchor.canonical import JsonValue
 from anchor.commitments import Commitment, PartialOpening, commit, open_fields
 from anchor.entries import BatchEntry, SlotStatus, StatusFlag, batch_hash, encode_status
 from anchor.headers import Engine, Header
-from anchor.merkle import root
+from anchor.merkle import inclusion_path, root
 from anchor.records import Flag, MaterialRecord, Stream, encode_record, record_id
 from anchor.slots import batch_slot, claim_slot
 from anchor.slots import document_slot as slots_document
 from anchor.tags import Tag, derive_domain_keys
 from tests.unit import sealed_chain_factory as sealed
+from verifier.receiptforms import Inclusion
 from verifier.receipts import ChainFacts, DocumentSlot, Receipt, StatusReading, build_receipt
 from verifier.trust import SignerSet, TrustAnchor
 
@@ -47,13 +49,14 @@ DOC_TAG = KEYS.doc_tag("LICENCE", "DEMO-310104-0001")
 FIELDS: Mapping[str, JsonValue] = {
     "agency": "11310104MB2F30001T",
     "documentNo": "DEMO-310104-0001",
+    "documentSlots": [[MEMBER, KEYS.domain, KEYS.epoch, render_base64url(DOC_TAG)]],
     "expiresOn": "2027-01-01",
     "issuedOn": "2026-01-01",
     "sha256": FILE_SHA256.hex(),
     "subjects": [{"idType": "001", "id": "91310115MA1K30000X", "role": "holder"}],
     "typeCode": "LICENCE",
 }
-SHOWN = ("expiresOn", "issuedOn", "sha256", "typeCode")
+SHOWN = ("documentSlots", "expiresOn", "issuedOn", "sha256", "typeCode")
 
 
 def sealed_record(commitment: Commitment, *, line: int = 0) -> bytes:
@@ -109,13 +112,23 @@ def receipt(
     finality: str = "crash-final",
     sealers: Sequence[PrivateKey] = sealed.KEYS[:4],
     crowd: int = 20,
+    built: bool = True,
 ) -> Receipt:
-    """Build a receipt that opens `shown` of `fields`, on a Clique chain of five signers, four of them in turn."""
+    """Build a receipt that opens `shown` of `fields`, on a Clique chain of five signers, four of them in turn.
+
+    Without `built` as nobody's node would, whatever the parts say.
+    """
     records, entry = sealed_batch(commit(fields, SALT_KEY), size=size, index=index)
     found = status() if reading is None else reading
     slots = storage_of(entry, records[index], found)
     state = sealed.state_of({CHAIN.ledger: slots}, crowd=crowd)
     headers = headers_of(state.root, sealers=sealers, finality=finality, number=found.as_of_block)
+    nodes = state.nodes_for(CHAIN.ledger, list(slots))
+    if not built:
+        leaves = [record_id(MEMBER, record) for record in records]
+        where = Inclusion(index, tuple(inclusion_path(leaves, index)))
+        sealed_parts = (_opening(fields, shown), records[index], MEMBER, where, entry)
+        return Receipt(CHAIN, finality, *sealed_parts, headers, tuple(nodes), found)
     return build_receipt(
         chain=CHAIN,
         finality=finality,
@@ -124,7 +137,7 @@ def receipt(
         index=index,
         entry=entry,
         headers=headers,
-        nodes=state.nodes_for(CHAIN.ledger, list(slots)),
+        nodes=nodes,
         claim=found.claim,
         documents=found.documents,
     )

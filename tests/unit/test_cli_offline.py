@@ -236,7 +236,7 @@ def test_what_is_no_receipt_proves_nothing(cli: CommandLine, no_network: None, c
 def test_subject_expected_comes_from_a_file_and_is_checked_itself(cli: CommandLine) -> None:
     person = {"idType": "001", "id": "91310115FAKE010322", "role": "holder"}
     fields = {**made.FIELDS, "expiresOn": None, "subjects": [person]}
-    opened = dict(render_receipt(made.receipt(fields, shown=("expiresOn", "subjects"))))
+    opened = dict(render_receipt(made.receipt(fields, shown=("documentSlots", "expiresOn", "subjects"))))
     for line, code in (("001:91310115FAKE010322", 0), ("001:12310000FAKE00056H", 10)):
         (cli.work / "who").write_text(line + "\n")
         assert checked(cli, opened, "--expect-subject", "@who").code == code

@@ -16,14 +16,15 @@ from anchor.base64url import render_base64url
 from anchor.commitments import commit
 from anchor.entries import StatusFlag
 from anchor.headers import Engine, Header, decode_header
-from anchor.slots import batch_slot
+from anchor.slots import batch_slot, document_slot
+from anchor.tags import Tag
 from tests.support.tsa import Authority
 from tests.unit import receipt_factory as made
 from tests.unit import sealed_chain_factory as sealed
 from tests.vectors.common import Asked
 from tests.vectors.operations import Json, h
 from verifier.proofs.headers import block_hash
-from verifier.receipts import StatusReading, render_receipt
+from verifier.receipts import DocumentSlot, StatusReading, render_receipt
 from verifier.timestamps import MAX_TOKEN_BYTES
 from verifier.trust import render_trust
 
@@ -45,6 +46,8 @@ REJECT_FILES = {
     "other-block": "proof nodes of another block",
     "other-contract": "the account of another contract",
     "hidden-revocation": "a revocation that is not shown",
+    "document-left-out": "the slot of a revoked document left out",
+    "document-changed": "the slot of a revoked document changed for another",
 }
 
 
@@ -117,6 +120,8 @@ def receipt_accepts() -> Iterator[Asked]:
     yield ask("a revocation that is not shown", hidden)
     yield ask("a revocation that the state does not hold", altered(status=read(revoked)))
     yield ask("a document that is not shown", altered(status={**shown["status"], "documents": []}))
+    for name, chosen in _chosen_documents().items():
+        yield ask(name, chosen)
     yield ask("revoked since", later=read(revoked, block=131))
     yield ask("read before the receipt was made", later=read(made.EMPTY_SLOT, block=129))
     yield ask("another document was read", later={**read(made.EMPTY_SLOT, block=131), "documents": []})
@@ -127,7 +132,7 @@ def receipt_accepts() -> Iterator[Asked]:
     yield ask("the day of expiry in Shanghai, not in London", at="2026-12-31T16:00:00+00:00")
     yield ask("before it was issued", at="2025-12-31T23:59:59+08:00")
     yield ask("a time without a zone", at="2026-12-01T09:00:00")
-    yield ask("expiry is hidden", render_receipt(made.receipt(shown=("sha256",))))
+    yield ask("expiry is hidden", render_receipt(made.receipt(shown=("documentSlots", "sha256"))))
     yield ask("no expiry", render_receipt(made.receipt(dict(made.FIELDS) | {"expiresOn": None})))
     yield ask(
         "a date that is none", render_receipt(made.receipt(dict(made.FIELDS) | {"expiresOn": "20270101"}))
@@ -151,6 +156,42 @@ def receipt_accepts() -> Iterator[Asked]:
     )
     for name, receipt in {**_hostile_seals(), **_hostile_proofs()}.items():
         yield ask(name, receipt)
+
+
+def _chosen_documents() -> dict[str, Json]:
+    """Receipts of a document that its issuer revoked, whose presenter chose what to show; and other slots sealed."""
+    revoked = made.status(made.EMPTY_SLOT, made.document_slot(made.flagged(StatusFlag.REVOKED)))
+    records, entry = made.sealed_batch(commit(made.FIELDS, made.SALT_KEY), size=5, index=3)
+    slots = made.storage_of(entry, records[3], revoked)
+    state, own = sealed.state_of({made.CHAIN.ledger: slots}), list(slots)[:2]
+    whole = made.receipt(reading=revoked)
+
+    def showing(*documents: DocumentSlot) -> Json:
+        nodes = state.nodes_for(
+            made.CHAIN.ledger, [*own, *(document_slot(*each.place) for each in documents)]
+        )
+        reading = replace(revoked, documents=documents)
+        return render_receipt(replace(whole, nodes=tuple(nodes), status=reading))
+
+    def sealing(value: Json) -> Json:
+        return render_receipt(made.receipt({**made.FIELDS, "documentSlots": value}, built=False))
+
+    other = made.document_slot(tag=Tag(made.bytes_of("another document", 16)))
+    second = made.status(made.EMPTY_SLOT, made.document_slot(), other)
+    place: Json = made.FIELDS["documentSlots"]
+    member, domain, epoch, tag = place[0]
+    return {
+        "the slot of a revoked document left out": showing(),
+        "the slot of a revoked document changed for another": showing(other),
+        "the names of the slots are hidden": render_receipt(made.receipt(shown=made.SHOWN[1:])),
+        "one slot more than was sealed": render_receipt(made.receipt(reading=second)),
+        "no slot was sealed": sealing([]),
+        "sealed slots that are no list": sealing("none"),
+        "a sealed slot of five parts": sealing([[member, domain, epoch, tag, 0]]),
+        "a sealed slot with a tag too short": sealing([[member, domain, epoch, "AAAA"]]),
+        "a sealed slot of a domain too large": sealing([[member, 65536, epoch, tag]]),
+        "65 sealed slots": sealing([[each, domain, epoch, tag] for each in range(65)]),
+    }
 
 
 def _stamped(token: bytes) -> Json:
@@ -337,6 +378,10 @@ def receipt_rejects() -> Iterator[Asked]:
     yield swap("status with an unknown flag", '"claim":"0x00', '"claim":"0x10')
     yield swap("text not in NFC", '"value":"LICENCE"', '"value":"A\u030a"')
     yield swap("lone surrogate", '"value":"LICENCE"', '"value":"\\ud800"')
+    for member in ("claim", "documents", "asOfBlock", "asOfTime"):
+        status = {name: value for name, value in shown["status"].items() if name != member}
+        yield raw(f"status without {member}", json.dumps({**shown, "status": status}).encode())
+    yield swap("a document of three members", '"domain":1,', "")
     yield swap("short record", '"record":"', '"record":"A')
     yield swap("index that is text", '"index":3', '"index":"3"')
     yield swap("opening that is null", '"opening":{', '"opening":null,"more":{')

@@ -53,6 +53,23 @@ export function parseStatus(value) {
 export const placeOf = ({ memberId, domain, epoch, docTag }) =>
   [memberId, domain, epoch, ...docTag].join(" ");
 
+/** Reads the field `documentSlots` of an opening: names of slots, as `placeOf` gives them. */
+export function parsePlaces(value) {
+  return READ.guard(() => READ.items(value, MAX_DOCUMENTS).map(parsePlace));
+}
+
+function parsePlace(value) {
+  const parts = READ.items(value, 4);
+  if (parts.length !== 4) READ.refuse();
+  const [memberId, domain, epoch, docTag] = parts;
+  return placeOf({
+    memberId: READ.number(memberId, 4),
+    domain: READ.number(domain, 2),
+    epoch: READ.number(epoch, 2),
+    docTag: READ.base64url(docTag, 16),
+  });
+}
+
 /** Says whether a status word has a flag that no Ledger version sets. */
 export const hasUnknownFlag = (word) => (word[0] & UNKNOWN_FLAGS) !== 0;
 

@@ -5,11 +5,13 @@ import { hex, same } from "./bytes.mjs";
 import { Refused } from "./errors.mjs";
 import { verifyFinal, verifyLinked } from "./headers.mjs";
 import { batchHash, verifyInclusion } from "./openings.mjs";
-import { LABELS, hasUnknownFlag, placeOf } from "./receiptforms.mjs";
+import { LABELS, hasUnknownFlag, parsePlaces, placeOf } from "./receiptforms.mjs";
 import { isDay, signersAt } from "./trust.mjs";
 
 const SHANGHAI_S = 8 * 3600;
 const DAY_S = 86_400;
+// The opened field that names the documents' slots at sealing.
+const SLOTS_FIELD = "documentSlots";
 
 // The gravest first: one word has to do for a claim that has several.
 const FLAGS = [
@@ -160,7 +162,18 @@ function checkStatusSlots({ receipt, state }) {
   });
   if (!proved) return fail("slot_not_proved");
   const agree = shown.every(([, value], at) => same(value, held[at]));
-  return agree ? pass("same_status") : fail("other_status");
+  return agree ? checkDocuments(receipt) : fail("other_status");
+}
+
+/** Compares the documents shown with those sealed: who presents a receipt must not choose them. */
+function checkDocuments(receipt) {
+  const opened = openedFields(receipt);
+  if (!opened.has(SLOTS_FIELD)) return unproven("documents_hidden");
+  let sealed;
+  if (!holds(() => (sealed = parsePlaces(opened.get(SLOTS_FIELD))))) return fail("documents_malformed");
+  const shown = new Set(receipt.status.documents.map(placeOf));
+  // More may be shown: a statement adds the slots of issuers since.
+  return sealed.every((each) => shown.has(each)) ? pass("same_status") : fail("other_documents");
 }
 
 /** Step 9: no flag stands against the claim or its documents. */
