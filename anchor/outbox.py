@@ -32,7 +32,13 @@ from anchor.chain.deploy import Deployment
 from anchor.chain.errors import CallReverted, OperationInvalid
 from anchor.chain.finality import Finality, FinalPoint
 from anchor.chain.gateway import Block, Gateway, Receipt, SendOutcome
-from anchor.errors import ChainAnswerMalformed, ChainMismatch, ChainUnavailable, TransactionRefused
+from anchor.errors import (
+    ChainAnswerMalformed,
+    ChainMismatch,
+    ChainRegressed,
+    ChainUnavailable,
+    TransactionRefused,
+)
 from anchor.keyvalue import KeyValue, Put
 from anchor.outbox_courier import Courier
 from anchor.outbox_packing import Packer
@@ -193,7 +199,13 @@ class Outbox:
                 self._observe(view)
                 self._send(view)
                 self._pack(view)
-            except (ChainUnavailable, ChainMismatch, TransactionRefused, CallReverted) as error:
+            except (
+                ChainUnavailable,
+                ChainMismatch,
+                ChainRegressed,
+                TransactionRefused,
+                CallReverted,
+            ) as error:
                 self._trouble = error.code
                 # Nothing is packed without a chain, and what waits for it grows old all the same.
                 self._note_oldest(self._store.queue.first())
@@ -225,12 +237,17 @@ class Outbox:
                 "the chain has another genesis block: it is another chain", hint="check chain_rpc"
             )
         if mark is not None and (known is None or known.hash != mark[1]):
-            self._step_back()
+            self._step_back(seen.head)
         final = self._finality.final_point(self._gateway, seen.head)
         return _View(seen.head, final, seen.mined, max(seen.mined, seen.pending))
 
-    def _step_back(self) -> None:
-        """The chain lost a final block: find what went with it and put it in flight again."""
+    def _step_back(self, head: Block) -> None:
+        """The chain lost a final block: find what went with it and put it in flight again.
+
+        Raises ChainRegressed, and changes nothing, while the chain has no final block or steps back again: what was
+        read of it before and after would not belong together, and the mark that tells must not be given up.
+        """
+        final = self._finality.final_point(self._gateway, head)
         lost: list[TxRow] = []
         history = self._store.history()
         while part := list(islice(history, HISTORY_STEP)):
@@ -245,7 +262,10 @@ class Outbox:
         gone = self._not_canonical([(row.block_number, row.block_hash) for row in adopted])
         unadopted = [row for row in adopted if (row.block_number, row.block_hash) in gone]
         (seen,) = self._store.mark("seen", 1)
-        self._store.step_back(lost, unadopted, seen_seq=min(seen, self._sequence()))
+        sequence = self._sequence()
+        if final is None or self._not_canonical([(head.number, head.hash)]):
+            raise ChainRegressed("the chain is stepping back", hint="see the chain's client")
+        self._store.step_back(lost, unadopted, seen_seq=min(seen, sequence), final=(final.number, final.hash))
         self._sent.clear()
         self._trouble = "chain_regressed"
 

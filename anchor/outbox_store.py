@@ -249,8 +249,18 @@ class OutboxStore:
         """Return all adopted operations."""
         return [decode_adopted(key_number(key), raw) for key, raw in self._kv.scan(ADOPTED)]
 
-    def step_back(self, lost: Sequence[TxRow], unadopted: Sequence[AdoptedRow], *, seen_seq: int) -> None:
-        """Put transactions whose blocks are gone back in flight, and lost adopted operations in the queue."""
+    def step_back(
+        self,
+        lost: Sequence[TxRow],
+        unadopted: Sequence[AdoptedRow],
+        *,
+        seen_seq: int,
+        final: tuple[int, bytes],
+    ) -> None:
+        """Put transactions whose blocks are gone back in flight, and lost adopted operations in the queue.
+
+        `final` is the block as of which they were looked for: what is lost later is told by it.
+        """
         ops: list[Put | Delete] = []
         for row in lost:
             key = number_key(TRANSACTIONS, row.nonce)
@@ -265,7 +275,7 @@ class OutboxStore:
         ops.append(
             Put(mark_key("regressed"), encode_numbers([max((row.nonce + 1 for row in lost), default=0)]))
         )
-        ops.append(Delete(mark_key("final")))
+        ops.append(Put(mark_key("final"), encode_numbers([final[0]], final[1])))
         self._kv.write(ops, sync=True)
         self.queue.note_back([found.queued for found in unadopted])
         self.load_flights()

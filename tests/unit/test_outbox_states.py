@@ -354,6 +354,32 @@ def test_step_back_is_told_until_all_is_there_again() -> None:
     assert bench.step().problem == "chain_regressed"
 
 
+@pytest.mark.parametrize("asked", ["blocks", "call"])
+def test_chain_that_steps_back_again_while_it_is_looked_at_loses_nothing(
+    asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by the long stories: what was lost the second time was never missed."""
+    bench = Bench()
+    for number in range(4):
+        bench.put(append(number))
+        bench.settle()
+    bench.chain.restore(3)
+    answer, fell = getattr(bench.gateway, asked), []
+
+    def fall_once(*arguments: Any, **named: Any) -> Any:
+        found = answer(*arguments, **named)
+        if not fell:
+            fell.append(bench.chain.restore(1))
+            bench.chain.mine()
+        return found
+
+    monkeypatch.setattr(bench.gateway, asked, fall_once)
+    assert bench.step().problem == "chain_regressed"
+    assert fell
+    bench.settle()
+    expect_each_once(bench, range(4))
+
+
 def test_step_back_while_the_node_was_down_is_noticed() -> None:
     bench = Bench()
     bench.put(append(1))
