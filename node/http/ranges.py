@@ -1,7 +1,7 @@
 """The Range header, one range of bytes (RFC 9110 §14.2).
 
 Several ranges and other units are answered with the whole, as the RFC allows: parsing many has been a way to make
-servers work for ever. Must not import FastAPI or Starlette.
+servers work for ever. Must not import FastAPI; of Starlette its exception only.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 
 from starlette.exceptions import HTTPException
 
-_RANGE = re.compile(r"bytes=(\d{1,18})?-(\d{1,18})?")
+_RANGE = re.compile(r"bytes=(\d{1,18})?-(\d{1,18})?", re.ASCII)
 
 
 def parse_range(header: str | None, size: int) -> tuple[int, int]:
@@ -23,9 +23,11 @@ def parse_range(header: str | None, size: int) -> tuple[int, int]:
     if match is None or (match[1] is None and match[2] is None):
         return 0, size - 1
     if match[1] is None:
-        return max(size - int(match[2]), 0), size - 1
-    first = int(match[1])
-    last = min(int(match[2]), size - 1) if match[2] else size - 1
+        # The last none of the bytes cannot be sent (RFC 9110 §14.1.2).
+        first, last = max(size - int(match[2]), 0), size - 1
+    else:
+        first = int(match[1])
+        last = min(int(match[2]), size - 1) if match[2] else size - 1
     if first >= size or last < first:
         raise HTTPException(416, headers={"Content-Range": f"bytes */{size}"})
     return first, last
