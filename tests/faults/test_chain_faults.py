@@ -174,11 +174,11 @@ def test_foreign_batch_with_our_sequence_is_found_and_ours_moves_on(chain: WildC
         chain.frozen = True
         stand.node.put(30)
         until(lambda: stand.node.outbox.progress().in_flight > 0)
-        nonce, foreign = chain.gateway.nonce(stand.node.signer.address), random_record()
+        foreign = random_record()
         seq = encode_call("Ledger", "nextSeq", stand.node.member_id)
         sequence = int.from_bytes(chain.gateway.call(chain.deployment.ledger, seq))
         calldata = encode_call("Ledger", "append", 1, sequence, foreign)
-        chain.put_instead(stand.node.foreign(nonce, calldata=calldata))
+        chain.put_instead(stand.node.signer, lambda nonce: stand.node.foreign(nonce, calldata=calldata))
         chain.frozen = False
         stand.node.settle()
         found = Counter(appended(chain, stand.node.member_id))
@@ -231,8 +231,7 @@ def test_two_nodes_with_one_key_do_each_operation_once_while_blocks_are_taken_ba
 
 def replace_lowest(stand: Stand) -> None:
     """Let somebody else's transaction take the lowest nonce that waits."""
-    nonce = stand.chain.gateway.nonce(stand.node.signer.address)
-    stand.chain.put_instead(stand.node.foreign(nonce))
+    stand.chain.put_instead(stand.node.signer, stand.node.foreign)
 
 
 def until(probe: Callable[[], bool]) -> None:

@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -137,9 +137,10 @@ class WildChain:
         """Drop whatever waits."""
         self.ask("anvil_dropAllTransactions")
 
-    def put_instead(self, raw: bytes) -> None:
-        """Put a transaction at a nonce, whatever waits there, and mine it."""
+    def put_instead(self, signer: Signer, make: Callable[[int], bytes]) -> None:
+        """Put the transaction that `make` signs at the account's next nonce, whatever waits there, and mine it."""
         with self._lock:
+            raw = make(self.gateway.nonce(signer.address))
             accepted, deadline = None, time.monotonic() + BOUND_S
             while not accepted:  # The member's node may have sent its own again in between.
                 assert time.monotonic() < deadline, "the transaction is not accepted"
