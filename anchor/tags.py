@@ -27,7 +27,29 @@ MASKED_BYTES: Final = 58
 ZERO_TAG: Final = Tag(bytes(TAG_BYTES))
 _HKDF_SALT: Final = b"deltaseal/v1"
 _SECRET_BYTES: Final = 32
+_INNER_PAD: Final = bytes(each ^ 0x36 for each in range(256))
+_OUTER_PAD: Final = bytes(each ^ 0x5C for each in range(256))
 _PLAIN: Final = re.compile(r"[ !#-\[\]-~]*")  # Text that JSON writes as it is (RFC 8785 §3.2.2.2).
+
+
+class _Keyed:
+    """HMAC-SHA-256 under one key, whose two blocks are hashed once (RFC 2104 §4); twice as fast as one-shot calls.
+
+    Any number of threads may share it.
+    """
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, key: bytes) -> None:
+        block = key.ljust(hashlib.sha256().block_size, b"\0")
+        self._inner = hashlib.sha256(block.translate(_INNER_PAD))
+        self._outer = hashlib.sha256(block.translate(_OUTER_PAD))
+
+    def digest(self, message: bytes) -> bytes:
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(message)
+        outer.update(inner.digest())
+        return outer.digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +60,11 @@ class DomainKeys:
     epoch: int
     tag_key: bytes = field(repr=False)
     mask_key: bytes = field(repr=False)
+    _keyed: _Keyed = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Prepare the tag key."""
+        object.__setattr__(self, "_keyed", _Keyed(self.tag_key))
 
     def subject_tag(self, id_type: str, subject_id: str, type_code: str) -> Tag:
         """Tag a subject under one material type, so that records of two types cannot be linked by it."""
@@ -45,7 +72,8 @@ class DomainKeys:
 
     def content_tag(self, sha256: bytes) -> Tag:
         """Tag the bytes of a file by their 32-byte SHA-256 digest."""
-        return self._tag(b"content", sha256.hex())
+        # Hexadecimal digits are their own canonical form.
+        return Tag(self._keyed.digest(b'content\0"' + sha256.hex().encode() + b'"')[:TAG_BYTES])
 
     def doc_tag(self, type_code: str, document_no: str) -> Tag:
         """Tag a document by its type and the number that its issuer printed on it."""
@@ -78,7 +106,7 @@ class DomainKeys:
         return cipher.update(body) + cipher.finalize()
 
     def _tag(self, context: bytes, value: str | Sequence[str]) -> Tag:
-        return Tag(_hmac(self.tag_key, context, value)[:TAG_BYTES])
+        return Tag(self._keyed.digest(context + b"\0" + _canonical(value))[:TAG_BYTES])
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +122,7 @@ class ConsumeKey:
         Raises:
             ValueNotCanonical: text that is not NFC.
         """
-        return _hmac(self.key, b"nullifier", [type_code, document_no, fund])
+        return hmac.digest(self.key, b"nullifier\0" + _canonical([type_code, document_no, fund]), "sha256")
 
 
 def derive_domain_keys(domain: int, epoch: int, secret: bytes) -> DomainKeys:
@@ -123,10 +151,6 @@ def _derive(secret: bytes, purpose: bytes) -> bytes:
     if len(secret) != _SECRET_BYTES:
         raise KeyMaterialInvalid("a domain secret has 32 bytes", got=len(secret))
     return HKDF(algorithm=SHA256(), length=32, salt=_HKDF_SALT, info=purpose).derive(secret)
-
-
-def _hmac(key: bytes, context: bytes, value: str | Sequence[str]) -> bytes:
-    return hmac.digest(key, context + b"\x00" + _canonical(value), "sha256")
 
 
 def _canonical(value: str | Sequence[str]) -> bytes:
