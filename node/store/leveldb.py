@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -68,9 +69,11 @@ DEFAULT_RESERVE_BYTES: Final = 32 << 20
 _LOCK_FILE: Final = "lock"
 # No other row may begin so; `scan` leaves these out.
 _RESERVED: Final = b"\x00deltaseal/"
+_BEHIND_RESERVED: Final = b"\x00deltaseal0"
 _IDENTITY_KEY: Final = _RESERVED + b"identity"
 _CHAIN_PREFIX: Final = _RESERVED + b"chain/"
 _PAGE_ROWS: Final = 256
+_PIECE_ROWS: Final = 16
 _GATE_POLL_S: Final = 0.001
 _PAGE_BYTES: Final = 256 << 10
 _BEYOND: Final = b"\xff" * 64  # after every key: a key begins with the name of its table
@@ -137,8 +140,9 @@ class _Gate:
 class _Cursor:
     """A LevelDB iterator that its reader and a closing store may touch at the same time."""
 
-    def __init__(self, iterator: Any) -> None:
+    def __init__(self, iterator: Any, *, reverse: bool) -> None:
         self._iterator = iterator
+        self.reverse = reverse
         self._lock = threading.Lock()
         self._closed = False
 
@@ -149,9 +153,10 @@ class _Cursor:
         with self._lock:
             if self._closed:
                 raise _closed()
-            for row in self._iterator:
-                rows.append(row)
-                size_bytes += len(row) if isinstance(row, bytes) else len(row[1])
+            # Several rows at once, in one call; few of them, since each may be a chunk of a MiB.
+            while part := list(islice(self._iterator, min(_PIECE_ROWS, limit - len(rows)))):
+                rows += part
+                size_bytes += sum([len(row) if isinstance(row, bytes) else len(row[1]) for row in part])
                 if len(rows) >= limit or size_bytes >= _PAGE_BYTES:
                     return rows, True
         return rows, False
@@ -597,22 +602,24 @@ class LevelStore:
         chunks = prefix.startswith(BLOB_PREFIX)
         bounds.update(reverse=reverse, include_value=values, verify_checksums=True, fill_cache=not chunks)
         with self._gate, _adapted():
-            cursor = _Cursor(self._db.iterator(**bounds))
+            cursor = _Cursor(self._db.iterator(**bounds), reverse=reverse)
             self._cursors.add(cursor)
         return cursor
 
     def _rows(self, cursor: _Cursor | None) -> Iterator[tuple[bytes, bytes]]:
         seal = self._seal
-        for key, value in self._pages(cursor):
-            if seal is None or key.startswith(BLOB_PREFIX):
-                yield key, value
-            else:
-                yield key, seal.open(key, value)
+        for page in self._pages(cursor):
+            if seal is None:
+                yield from page
+                continue
+            for key, value in page:
+                yield key, value if key.startswith(BLOB_PREFIX) else seal.open(key, value)
 
     def _keys(self, cursor: _Cursor | None) -> Iterator[bytes]:
-        yield from self._pages(cursor)
+        for page in self._pages(cursor):
+            yield from page
 
-    def _pages(self, cursor: _Cursor | None) -> Iterator[Any]:
+    def _pages(self, cursor: _Cursor | None) -> Iterator[list[Any]]:
         """Yield what the cursor reads, without reserved rows; pages grow, as most scans want a few rows."""
         if cursor is None:
             return
@@ -621,9 +628,10 @@ class LevelStore:
             while more:
                 with _adapted():
                     rows, more = cursor.page(limit)
-                for row in rows:
-                    if not (row if isinstance(row, bytes) else row[0]).startswith(_RESERVED):
-                        yield row
+                # A page that begins behind the reserved rows, as nearly all do, has none of them.
+                if rows and _key_of(rows[-1 if cursor.reverse else 0]) < _BEHIND_RESERVED:
+                    rows = [row for row in rows if not _key_of(row).startswith(_RESERVED)]
+                yield rows
                 limit = min(4 * limit, _PAGE_ROWS)
         finally:
             cursor.close()
@@ -638,6 +646,10 @@ class LevelStore:
         _FORSAKEN.append(self._db)
         with suppress(OSError):
             self._lock.release()
+
+
+def _key_of(row: bytes | tuple[bytes, bytes]) -> bytes:
+    return row if isinstance(row, bytes) else row[0]
 
 
 _OPEN_STORES: "weakref.WeakSet[LevelStore]" = weakref.WeakSet()
