@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice, starmap
 
 from anchor.chain.contracts import (
     MAX_CALLDATA_BYTES,
@@ -47,12 +47,16 @@ from anchor.outbox_rows import (
     AdoptedRow,
     AppendOperation,
     CallOperation,
+    Group,
     Operation,
     OperationState,
     Queued,
     TxKind,
     TxRow,
     TxState,
+    Waiting,
+    decode_queued,
+    stream_of,
 )
 from anchor.outbox_sightings import Place, Sightings
 from anchor.outbox_store import Move, OperationStatus, OutboxStore
@@ -444,8 +448,8 @@ class Outbox:
             if not self._is_active():
                 return
             self._sightings.begin(view.head, self._member_id)
-            if not _is_append(group):
-                packer.call(group[0])
+            if group.stream is None:
+                packer.call(group)
                 continue
             if not asked:
                 seq, asked = self._next_sequence(view), True
@@ -453,26 +457,26 @@ class Outbox:
                 packer.append(group, seq)
                 seq += 1
 
-    def _groups(self) -> Iterator[list[Queued]]:
+    def _groups(self) -> Iterator[Group]:
         """Yield groups from the queue, in the order in which they are complete; those not full only when due."""
-        open_: dict[Stream, list[Queued]] = {}
+        open_: dict[Stream, list[Waiting]] = {}
         head = None
-        for queued in self._store.queue.waiting():
+        for order, raw in chain.from_iterable(self._store.queue.waiting()):
             if head is None:
-                head = queued.order
+                head = order
                 self._note_oldest(head)
-            operation = queued.operation
-            if isinstance(operation, CallOperation):
-                yield [queued]
+            stream = stream_of(raw)
+            if stream is None:
+                yield Group(None, [(order, raw)])
                 continue
-            group = open_.setdefault(operation.stream, [])
-            group.append(queued)
+            group = open_.setdefault(stream, [])
+            group.append((order, raw))
             if len(group) == self._batch_records:
-                yield open_.pop(operation.stream)
+                yield Group(stream, open_.pop(stream))
         if head is None:
             self._note_oldest(None)
         if self._has_gathered(bool(open_)):
-            yield from open_.values()
+            yield from [Group(stream, group) for stream, group in open_.items()]
 
     def _has_gathered(self, partial: bool) -> bool:
         """Return whether batches that are not full are due."""
@@ -553,7 +557,8 @@ class Outbox:
             return False
         found = self._search(view.final.number)
         rows = []
-        for queued in self._store.queue.waiting() if found else ():
+        waiting = chain.from_iterable(self._store.queue.waiting()) if found else ()
+        for queued in starmap(decode_queued, waiting):
             if isinstance(queued.operation, AppendOperation) and queued.operation.record in found:
                 rows.append(AdoptedRow(queued, *found[queued.operation.record]))
         self._store.adopt(rows, seen_seq=latest, searched=view.final.number)
@@ -658,10 +663,6 @@ class Outbox:
 
 
 _PLACED = frozenset({TxState.INCLUDED, TxState.REVERTED, TxState.FINAL})
-
-
-def _is_append(group: Sequence[Queued]) -> bool:
-    return isinstance(group[0].operation, AppendOperation)
 
 
 def _check_id(operation_id: str) -> None:

@@ -4,13 +4,11 @@ Several transactions share one synced write, since a sync costs more than all th
 from then on eight, so that the first is on its way at once and a full window needs ten syncs instead of 64.
 """
 
-from collections.abc import Sequence
-
 from anchor.chain.contracts import encode_call, gas_for_append
 from anchor.chain.deploy import Deployment
 from anchor.errors import OutboxCorrupt
 from anchor.outbox_courier import Courier
-from anchor.outbox_rows import AppendOperation, CallOperation, Queued, TxKind, TxRow, TxState
+from anchor.outbox_rows import CallOperation, Group, TxKind, TxRow, TxState, decode_queued
 from anchor.outbox_store import OutboxStore, Packed
 from anchor.signer import Signer
 
@@ -29,20 +27,20 @@ class Packer:
         self._packed: list[Packed] = []
         self._shared = 1
 
-    def append(self, group: Sequence[Queued], seq: int) -> None:
+    def append(self, group: Group, seq: int) -> None:
         """Pack records of one stream as the member's batch number `seq`."""
-        operations = [item.operation for item in group if isinstance(item.operation, AppendOperation)]
-        records = b"".join([operation.record for operation in operations])
-        calldata = encode_call("Ledger", "append", int(operations[0].stream), seq, records)
-        self._sign(
-            group, TxKind.APPEND, CallOperation("Ledger", calldata, gas_for_append(len(group))), seq=seq
-        )
+        if group.stream is None:
+            raise OutboxCorrupt("the outbox took a call for a record", hint="check the store")
+        calldata = encode_call("Ledger", "append", int(group.stream), seq, group.records())
+        call = CallOperation("Ledger", calldata, gas_for_append(len(group.waiting)))
+        self._sign(group, TxKind.APPEND, call, seq=seq)
 
-    def call(self, queued: Queued) -> None:
+    def call(self, group: Group) -> None:
         """Pack one call."""
-        if not isinstance(queued.operation, CallOperation):
+        operation = decode_queued(*group.waiting[0]).operation
+        if not isinstance(operation, CallOperation):
             raise OutboxCorrupt("the outbox took a record for a call", hint="check the store")
-        self._sign([queued], TxKind.CALL, queued.operation, seq=0)
+        self._sign(group, TxKind.CALL, operation, seq=0)
 
     def close(self) -> None:
         """Store what is signed, synced; only then hand it over to be sent."""
@@ -54,7 +52,7 @@ class Packer:
         self._packed = []
         self._shared = min(MAX_SHARED, self._shared * 2)
 
-    def _sign(self, group: Sequence[Queued], kind: TxKind, call: CallOperation, *, seq: int) -> None:
+    def _sign(self, group: Group, kind: TxKind, call: CallOperation, *, seq: int) -> None:
         signed = self._signer.sign_transaction(
             chain_id=self._deployment.chain_id,
             nonce=self._nonce,
@@ -62,8 +60,8 @@ class Packer:
             calldata=call.calldata,
             gas=call.gas,
         )
-        row = TxRow(self._nonce, TxState.SUBMITTED, kind, signed.hash, seq, len(group))
-        self._packed.append(Packed(row, signed, tuple(group)))
+        row = TxRow(self._nonce, TxState.SUBMITTED, kind, signed.hash, seq, len(group.waiting))
+        self._packed.append(Packed(row, signed, group))
         self._nonce += 1
         if len(self._packed) >= self._shared:
             self.close()

@@ -7,6 +7,7 @@ that a slow caller writes late, or writes again, is seen for what it is by its o
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, islice
 
 from anchor.errors import OutboxCorrupt
 from anchor.keyvalue import Delete, KeyValue, Put
@@ -15,11 +16,12 @@ from anchor.outbox_rows import (
     SEGMENTS,
     Operation,
     Queued,
-    decode_queued,
+    Waiting,
     decode_segment,
     encode_numbers,
     encode_queued,
     encode_segment,
+    id_of,
     key_number,
     mark_key,
     number_key,
@@ -29,6 +31,7 @@ from anchor.outbox_rows import (
 RECOUNT_S = 60.0
 MAX_RESERVED = 200_000
 TIDY_ROWS = 2_000
+PAGE_ROWS = 256
 
 
 class OutboxQueue:
@@ -91,8 +94,8 @@ class OutboxQueue:
                 return None
             return min(min(orders, default=self._position) for orders in (self._seen, self._awaited))
 
-    def waiting(self) -> Iterator[Queued]:
-        """Yield what waits and is not packed, in order."""
+    def waiting(self) -> Iterator[list[Waiting]]:
+        """Yield what waits and is not packed, in order, in lists."""
         if self._clock() - self._recounted >= RECOUNT_S:
             self._recount()
         with self._lock:
@@ -101,25 +104,23 @@ class OutboxQueue:
                 *(min(orders, default=self._position) for orders in (self._seen, self._awaited)),
             )
             self._seen.clear()
-        for order, raw, packed in self._rows(start):
-            self._position = order + 1
-            self._awaited.pop(order, None)
-            if packed:
-                continue
-            self._seen.add(order)
-            queued = decode_queued(order, raw)
-            self._reserved.pop(queued.operation_id, None)
-            yield queued
+        for waiting, packed in self._pages(start):
+            orders = [order for order, _ in waiting]
+            # What the caller leaves of a list was seen, and is where the next look begins.
+            self._seen.update(orders)
+            self._position = max([*orders[-1:], *packed[-1:]]) + 1
+            for order in (*orders, *packed):
+                self._awaited.pop(order, None)
+            for _, raw in waiting:
+                self._reserved.pop(id_of(raw), None)
+            yield waiting
 
-    def _rows(self, start: int) -> Iterator[tuple[int, bytes, bool]]:
-        """Yield (order, value, packed) of queue rows from `start` on, walking the segments beside them."""
-        segments = self._kv.scan(SEGMENTS, start=number_key(SEGMENTS, start))
-        first, last = 0, -1
-        for key, raw in self._kv.scan(QUEUE, start=number_key(QUEUE, start)):
-            order = key_number(key)
-            while last < order and (row := next(segments, None)) is not None:
-                last, (first, _) = key_number(row[0]), decode_segment(row[1])
-            yield order, raw, first <= order <= last
+    def _pages(self, start: int) -> Iterator[tuple[list[Waiting], list[int]]]:
+        """Yield queue rows from `start` on, page by page: those that wait, and the orders of the packed ones."""
+        packed = _PackedOrders(self._kv.scan(SEGMENTS, start=number_key(SEGMENTS, start)))
+        rows = self._kv.scan(QUEUE, start=number_key(QUEUE, start))
+        while page := [(key_number(key), raw) for key, raw in islice(rows, PAGE_ROWS)]:
+            yield packed.part(page)
 
     def _recount(self) -> None:
         """Count the queue anew, and look at all of it once: a caller may have failed to write its rows."""
@@ -127,18 +128,17 @@ class OutboxQueue:
             self._recounted = self._clock()
             oldest = self._recounted - RECOUNT_S
             self._awaited = {order: since for order, since in self._awaited.items() if since > oldest}
-        waiting, untidy, last = [], 0, 0
-        for order, _, packed in self._rows(0):
-            last = order
-            if packed:
-                untidy += 1
-            else:
-                waiting.append(order)
+        queued, untidy, last = 0, 0, 0
+        first: int | None = None
+        for waiting, packed in self._pages(0):
+            queued, untidy = queued + len(waiting), untidy + len(packed)
+            first = waiting[0][0] if waiting and first is None else first
+            last = max([last, *packed[-1:], *[order for order, _ in waiting[-1:]]])
         with self._lock:
-            self.queued, self._untidy = len(waiting), untidy
+            self.queued, self._untidy = queued, untidy
             self._orders_used = max(self._orders_used, last)
             self._seen.clear()
-            self._position = waiting[0] if waiting else last + 1
+            self._position = last + 1 if first is None else first
 
     # Packed
 
@@ -202,18 +202,46 @@ class OutboxQueue:
         """Delete some packed rows: when nothing else is to do, or too many lie about. Not synced."""
         if not self._untidy or (self._untidy < 10 * TIDY_ROWS and not idle):
             return
-        gone: list[Put | Delete] = []
-        for order, _, packed in self._rows(0):
-            if packed:
-                gone.append(Delete(number_key(QUEUE, order)))
-            if len(gone) == TIDY_ROWS:
-                break
+        orders = chain.from_iterable(packed for _, packed in self._pages(0))
+        gone = [Delete(number_key(QUEUE, order)) for order in islice(orders, TIDY_ROWS)]
         self._untidy = max(0, self._untidy - len(gone)) if len(gone) == TIDY_ROWS else 0
         self._kv.write(gone, sync=False)
 
 
+class _PackedOrders:
+    """Tells which rows of an ascending queue are packed, by the segments that go up beside them."""
+
+    def __init__(self, segments: Iterator[tuple[bytes, bytes]]) -> None:
+        self._segments: Iterator[tuple[bytes, bytes]] | None = segments
+        self._first, self._last = 0, -1
+
+    def part(self, page: list[Waiting]) -> tuple[list[Waiting], list[int]]:
+        """Part rows that wait from the orders of those that are packed."""
+        if self._segments is None and self._last < page[0][0]:
+            return page, []
+        waiting: list[Waiting] = []
+        packed: list[int] = []
+        for order, raw in page:
+            self._advance(order)
+            if self._first <= order <= self._last:
+                packed.append(order)
+            else:
+                waiting.append((order, raw))
+        return waiting, packed
+
+    def _advance(self, order: int) -> None:
+        while self._last < order and self._segments is not None:
+            row = next(self._segments, None)
+            if row is None:
+                self._segments = None
+                return
+            self._last, (self._first, _) = key_number(row[0]), decode_segment(row[1])
+
+
 def _segments(orders: Sequence[int]) -> list[tuple[int, int]]:
     """Return the runs of numbers that follow each other without a gap; a gap may be a row written late."""
+    if orders and orders[-1] - orders[0] == len(orders) - 1 == len(set(orders)) - 1:
+        return [(orders[0], orders[-1])]
     runs: list[tuple[int, int]] = []
     for order in sorted(orders):
         if runs and runs[-1][1] == order - 1:

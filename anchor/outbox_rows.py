@@ -87,7 +87,7 @@ SHOWN: Final[dict[TxState, OperationState]] = {
 }
 
 
-# Tuples, since a batch makes 512 of each of these two: a frozen dataclass takes three times as long.
+# Tuples, since a push makes one of each of these two: a frozen dataclass takes three times as long.
 
 
 class AppendOperation(NamedTuple):
@@ -115,6 +115,33 @@ class Queued(NamedTuple):
     order: int
     operation_id: str
     operation: Operation
+
+
+# An operation that waits, as its queue row holds it: order and value. `decode_queued` reads it.
+Waiting: TypeAlias = tuple[int, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What goes into one transaction: records of one `stream`, or one call (`stream` None).
+
+    Kept as rows: to decode each record of a full batch costs as much as all the rest of packing it.
+    """
+
+    stream: Stream | None
+    waiting: Sequence[Waiting]
+
+    def orders(self) -> list[int]:
+        """Return the orders of its operations."""
+        return [order for order, _ in self.waiting]
+
+    def ids(self) -> list[bytes]:
+        """Return the ids of its operations, in ASCII."""
+        return [raw[2 : 2 + raw[1]] for _, raw in self.waiting]
+
+    def records(self) -> bytes:
+        """Return the records of an append, one after the other."""
+        return b"".join([raw[-RECORD_BYTES:] for _, raw in self.waiting])
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +252,27 @@ def encode_queued(queued: Queued) -> bytes:
     return bytes([_CALL]) + head + gas + bytes([len(contract)]) + contract + operation.calldata
 
 
+def stream_of(raw: bytes) -> Stream | None:
+    """Return the stream of a queue row's record, None for a call. Raises OutboxCorrupt."""
+    try:
+        kind, at = raw[0], 2 + raw[1]
+        if kind == _APPEND and len(raw) == at + 1 + RECORD_BYTES:
+            return _STREAMS[raw[at]]
+    except (IndexError, KeyError) as error:
+        raise _corrupt("a queue row") from error
+    if kind != _CALL:
+        raise _corrupt("a queue row")
+    return None
+
+
+def id_of(raw: bytes) -> str:
+    """Return the id in a queue row's value. Raises OutboxCorrupt."""
+    try:
+        return raw[2 : 2 + raw[1]].decode("ascii")
+    except (IndexError, UnicodeDecodeError) as error:
+        raise _corrupt("a queue row") from error
+
+
 def decode_queued(order: int, raw: bytes) -> Queued:
     """Decode a queue row's value. Raises OutboxCorrupt."""
     try:
@@ -257,9 +305,9 @@ def decode_tx_row(nonce: int, raw: bytes) -> TxRow:
         raise _corrupt("a transaction row") from error
 
 
-def encode_ids(ids: Iterable[str]) -> bytes:
-    """Encode the ids of a transaction's operations."""
-    return b"\n".join(item.encode("ascii") for item in ids)
+def encode_ids(ids: Iterable[bytes]) -> bytes:
+    """Encode the ids of a transaction's operations, which are in ASCII already."""
+    return b"\n".join(ids)
 
 
 def decode_ids(raw: bytes) -> list[str]:

@@ -22,6 +22,7 @@ from anchor.outbox_rows import (
     SHOWN,
     TRANSACTIONS,
     AdoptedRow,
+    Group,
     OperationRow,
     OperationState,
     Queued,
@@ -68,7 +69,7 @@ class Packed:
 
     row: TxRow
     transaction: SignedTransaction
-    group: tuple[Queued, ...]
+    group: Group
 
 
 class OutboxStore:
@@ -172,12 +173,12 @@ class OutboxStore:
         """Move operations from the queue into new transactions: synced, before any is ever sent."""
         ops: list[Put | Delete] = []
         for item in packed:
-            ops += self._new_rows(item.row, item.transaction, [queued.operation_id for queued in item.group])
-            ops += self.queue.pack_rows(item.row.nonce, [queued.order for queued in item.group])
+            ops += self._new_rows(item.row, item.transaction, item.group.ids())
+            ops += self.queue.pack_rows(item.row.nonce, item.group.orders())
         reach("outbox.pack", "before")
         self._kv.write(ops, sync=True)
         reach("outbox.pack", "after")
-        self.queue.note_taken([queued.order for item in packed for queued in item.group], untidy=True)
+        self.queue.note_taken([order for item in packed for order in item.group.orders()], untidy=True)
         for item in packed:
             self._track(item.row)
 
@@ -186,7 +187,7 @@ class OutboxStore:
         self._kv.write(self._new_rows(row, transaction, []), sync=True)
         self._track(row)
 
-    def _new_rows(self, row: TxRow, transaction: SignedTransaction, ids: Sequence[str]) -> list[Put]:
+    def _new_rows(self, row: TxRow, transaction: SignedTransaction, ids: Sequence[bytes]) -> list[Put]:
         return [
             Put(number_key(TRANSACTIONS, row.nonce), encode_tx_row(row)),
             Put(number_key(RAWS, row.nonce), transaction.raw),

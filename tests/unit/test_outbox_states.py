@@ -18,6 +18,7 @@ from anchor.errors import ChainUnavailable, OutboxCorrupt, TransactionRefused
 from anchor.keyvalue import Put
 from anchor.outbox import AppendOperation, CallOperation
 from anchor.outbox_courier import MAX_TOGETHER, Courier
+from anchor.outbox_queue import PAGE_ROWS
 from anchor.outbox_rows import MOVES, TxKind, TxRow, TxState, decode_tx_row
 from anchor.records import Stream
 from anchor.signer import parse_transaction
@@ -199,6 +200,19 @@ def test_rows_written_late_are_not_missed() -> None:
     assert bench.states(["op-1"]) == ["submitted"]
     bench.settle()
     expect_each_once(bench, range(1, 3))
+
+
+def test_queue_longer_than_a_page_is_packed_whole() -> None:
+    count = 2 * PAGE_ROWS + 7
+    bench = Bench(batch_records=50, window=4)
+    late = bench.outbox.enqueue([append(1)])
+    bench.put(*[append(number) for number in range(2, count)])
+    bench.step()
+    bench.chain.mine()
+    bench.kv.write(late, sync=True)
+    bench.restart()
+    bench.settle()
+    expect_each_once(bench, range(1, count))
 
 
 def test_rows_written_much_too_late_are_found() -> None:
