@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import secrets
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,6 +44,7 @@ from verifier.catalog import REVIEWED_KINDS, entry_key
 
 CHAIN_ID = 310_000
 HOST = "127.0.0.1"
+PORTS = range(20_000, 32_000)
 CHAIN = "chain"
 #: Scopes of the keys that the demonstration hands out; `admin` stays in each node's own folder.
 SCOPES = (
@@ -174,14 +176,27 @@ def _fresh_folder(folder: Path) -> Path:
 
 
 def free_ports(count: int, *, base: int | None) -> list[int]:
-    """Return `count` ports on the loopback address; all are held at once, so that no two are the same."""
+    """Return `count` ports on the loopback address that nobody listens at.
+
+    Chosen below those that systems give to outgoing connections: one of these could take a port between this look and
+    its use, or while the part that owns it is stopped.
+    """
     if base is not None:
         return list(range(base, base + count))
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind((HOST, 0))
-        return [each.getsockname()[1] for each in sockets]
+    found: list[int] = []
+    for port in random.SystemRandom().sample(PORTS, len(PORTS)):
+        if len(found) < count and _is_free(port):
+            found.append(port)
+    return found
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
 
 
 def _secret_file(path: Path, text: str) -> None:
