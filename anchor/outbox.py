@@ -78,6 +78,8 @@ GAP_S = 10.0  # How long a nonce may stay open below ours before a transaction w
 HOLD_S = 2.0  # How long packing rests after a revert that another try may not meet again.
 MISSES = 3  # Looks at which a mined nonce has no receipt of ours before it counts as another's.
 REFUSALS = 3
+CROWD_RECORDS = 8
+CROWD_GATHERS = 5
 FILLER_GAS = 21_000
 LOG_RANGE = 64
 HISTORY_STEP = 64
@@ -147,6 +149,7 @@ class Outbox:
         self._hold_until = 0.0
         self._gap_since: float | None = None
         self._gathering_since: float | None = None
+        self._gathered = 0
         self._oldest: tuple[int, float] | None = None
         self._trouble: str | None = None
         self._notice: tuple[str, float] = ("", 0.0)
@@ -475,23 +478,28 @@ class Outbox:
                 yield Group(stream, open_.pop(stream))
         if head is None:
             self._note_oldest(None)
-        if self._has_gathered(bool(open_)):
+        if self._has_gathered(max(map(len, open_.values()), default=0)):
             yield from [Group(stream, group) for stream, group in open_.items()]
 
-    def _has_gathered(self, partial: bool) -> bool:
-        """Return whether batches that are not full are due."""
+    def _has_gathered(self, partial: int) -> bool:
+        """Return whether batches that are not full are due; `partial` is how many records the largest has."""
+        self._gathered = partial
         if not partial:
             self._gathering_since = None
         elif self._gathering_since is None:
             self._gathering_since = self._clock()
-        due = partial and self._clock() >= (self._gathering_since or 0.0) + self._gather_bound()
+        due = partial > 0 and self._clock() >= (self._gathering_since or 0.0) + self._gather_bound()
         if due:
             self._gathering_since = None
         return due
 
     def _gather_bound(self) -> float:
-        """Return how long a batch may gather: longer while others are under way, since small ones are dear."""
-        return self._gather_s * min(20, 1 + len(self._store.flights))
+        """Return how long a batch may gather: longer while others are under way, since small ones are dear.
+
+        Records that come in company are followed by more: they gather longer, and share a sync with these.
+        """
+        crowd = CROWD_GATHERS if self._gathered >= CROWD_RECORDS else 1
+        return self._gather_s * max(crowd, min(20, 1 + len(self._store.flights)))
 
     def _note_oldest(self, head: int | None) -> None:
         if head is None or self._oldest is None or head != self._oldest[0]:

@@ -2,10 +2,11 @@
 
 Life of a small push: its request is read in the event loop, it joins those that wait, and at the loop's next turn
 one thread takes all of them: digests, seals, builds their rows and writes them in one batch. What comes meanwhile
-is the next group. A lone push waits for nobody; of a crowd, whose members come back as soon as they are answered,
-the next group leaves when about as many are there again, or after half the time that the last one took, since
-to wait longer would cost more than a sync saves. Everything but `_accept` runs
-in the event loop's thread and needs no lock.
+is the next group. A lone push waits for nobody. The members of a crowd come back as soon as they are answered: the
+next group leaves when all of it are there again, those who were just answered and those who waited, or after half
+the time that the last one took, since to wait longer would cost more than a sync saves. Two groups that take turns
+would share the processor all the same, and sync twice as often. Everything but `_accept` runs in the event loop's
+thread and needs no lock.
 """
 
 from __future__ import annotations
@@ -19,8 +20,6 @@ from node.services.materials import MaterialView, Push
 
 SMALL_BYTES = 64 << 10
 _GROUP = 64
-# Below this a group is worth waiting for: two syncs for 24 files are a twelfth of one for each.
-_CROWD = 24
 _LONGEST_WAIT_S = 0.02
 
 _Waiting = tuple[Push, "asyncio.Future[MaterialView]"]
@@ -79,7 +78,7 @@ class PushGatherer:
                 answer.set_exception(one)
             else:
                 answer.set_result(one)
-        self._wanted = min(len(group), _CROWD)
+        self._wanted = min(len(group) + len(self._waiting), _GROUP)
         if len(self._waiting) >= self._wanted or len(group) == 1:
             self._send(loop)
         else:

@@ -100,6 +100,18 @@ def test_sent_transaction_survives_a_power_cut() -> None:
     assert bench.states(["op-1"]) == ["submitted"]
 
 
+def test_records_that_come_in_company_gather_longer_than_a_lone_one() -> None:
+    bench = Bench(gather_s=1.0, batch_records=100)
+    bench.put(append(1))
+    bench.step(0.0)
+    assert bench.step(1.5).in_flight == 1
+    bench.settle()
+    bench.put(*[append(number) for number in range(2, 12)])
+    bench.step(0.0)
+    assert bench.step(1.5).in_flight == 0
+    assert bench.step(4.0).in_flight == 1
+
+
 def test_full_batch_does_not_wait_and_a_small_one_gathers() -> None:
     bench = Bench(gather_s=10.0)
     bench.put(*[append(number) for number in range(6)])
