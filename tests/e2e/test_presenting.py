@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -207,5 +208,7 @@ def test_page_is_accessible_and_works_by_keyboard_without_scripts(
 
 
 def test_addresses_that_ask_too_often_are_slowed(pd: Raw) -> None:
-    statuses = [look(pd, f"/s/{'B' * 24}").status_code for _ in range(80)]
-    assert statuses[-1] == 429 and set(statuses) <= {404, 429}
+    # Together: on a slow machine a share fills up again between one and the next.
+    with ThreadPoolExecutor(16) as pool:
+        statuses = list(pool.map(lambda _: look(pd, f"/s/{'B' * 24}").status_code, range(160)))
+    assert set(statuses) == {404, 429}
