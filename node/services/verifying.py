@@ -75,20 +75,16 @@ def with_local_acts(node: Node, verdict: Verdict) -> Verdict:
 
 
 def _with_all_local_acts(node: Node, verdicts: Sequence[Verdict]) -> list[Verdict]:
-    own = node.chain.member_id
-    claims = [verdict.claim if _may_worsen(verdict, own) else None for verdict in verdicts]
-    asked = [claim.commitment for claim in claims if claim is not None]
-    held = local_statuses(node, asked) if asked else {}
+    claims = [verdict.claim if _may_worsen(verdict) else None for verdict in verdicts]
+    held = local_statuses(node, [claim.commitment for claim in claims if claim is not None])
     if not held:
         return list(verdicts)
     statuses = [held.get(claim.commitment, "") if claim is not None else "" for claim in claims]
     return [_worsened(verdict, status) for verdict, status in zip(verdicts, statuses, strict=True)]
 
 
-def _may_worsen(verdict: Verdict, own: int) -> bool:
-    """Return whether an act of our own member could count: nearly all claims are of others."""
-    usable = verdict.kind is VerdictKind.VALID or verdict.kind is VerdictKind.PENDING
-    return usable and verdict.claim is not None and verdict.claim.member_id == own
+def _may_worsen(verdict: Verdict) -> bool:
+    return verdict.kind is VerdictKind.VALID or verdict.kind is VerdictKind.PENDING
 
 
 def _worsened(verdict: Verdict, status: str) -> Verdict:
