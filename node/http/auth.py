@@ -114,6 +114,11 @@ def hash_secret(pepper: bytes, key_id: str, secret: str) -> bytes:
     return hmac.new(pepper, _HASH_CONTEXT + f"{key_id}_{secret}".encode("ascii"), hashlib.sha256).digest()
 
 
+def proof_of(authorization: bytes) -> bytes:
+    """Return what stands for an Authorization header in memory, so that the secret in it is not kept."""
+    return hashlib.sha256(authorization).digest()
+
+
 class Authenticator:
     """Checks bearer keys against the store, with a short memory that revocation clears at once."""
 
@@ -155,12 +160,13 @@ class Authenticator:
         _take(self._requests, row.key_id, "this key sends more requests than its share")
         return Caller(row.agency, row.key_id, frozenset(row.scopes), request_id)
 
-    def recognise(self, authorization: bytes) -> ApiKeyRow | None:
+    def recognise(self, proof: bytes) -> ApiKeyRow | None:
         """Return the row of a key that `authenticate` took within `CACHE_SECONDS` in just this spelling.
 
-        None says nothing about the key; ask `authenticate`. No share is taken: see `take_share`.
+        `proof` is `proof_of` the header's value. None says nothing about the key; ask `authenticate`. No share
+        is taken: see `take_share`.
         """
-        held = self._proved.get(hashlib.sha256(authorization).digest())
+        held = self._proved.get(proof)
         if held is None or self._timer() >= held[0]:
             return None
         row = held[1]
@@ -181,7 +187,7 @@ class Authenticator:
             self._proved = {digest: held for digest, held in self._proved.items() if held[1].key_id != key_id}
 
     def _remember_proved(self, authorization: str, row: ApiKeyRow) -> None:
-        digest = hashlib.sha256(authorization.encode("latin-1")).digest()
+        digest = proof_of(authorization.encode("latin-1"))
         with self._lock:
             held = self._rows.get(row.key_id)
             if held is None or held[1] is not row:

@@ -208,20 +208,20 @@ class AdmissionMiddleware:
         """Whether as many requests are being answered as the node takes."""
         return self.in_flight >= self._limits.max_requests
 
-    def take_share(self, scope: Scope) -> bool:
+    def take_share(self, address: str) -> bool:
         """Take one request of an address's share; False takes nothing."""
-        return self._addresses.take(_address_of(scope)) <= 0
+        return self._addresses.take(address) <= 0
 
-    def give_back_share(self, scope: Scope) -> None:
+    def give_back_share(self, address: str) -> None:
         """Put a request back into an address's share, since it will be asked for again."""
-        self._addresses.give_back(_address_of(scope))
+        self._addresses.give_back(address)
 
     def _check_share(self, scope: Scope) -> None:
         if self.full:
             raise NodeBusy(
                 "as many requests are being answered as this node takes", hint="retry as Retry-After says"
             )
-        wait_s = self._addresses.take(_address_of(scope))
+        wait_s = self._addresses.take(client_address(scope))
         if wait_s > 0:
             raise RateLimited(
                 "this address sends more requests than its share",
@@ -295,7 +295,8 @@ def sent_request_id(scope: Scope) -> bytes:
     return next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
 
 
-def _address_of(scope: Scope) -> str:
+def client_address(scope: Scope) -> str:
+    """Return the address whose share a request takes."""
     client = scope.get("client")
     return client[0] if client else "local"
 

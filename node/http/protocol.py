@@ -67,8 +67,14 @@ class HotAnswers(Protocol):
     def takes(self, scope: Any) -> bool:
         """Return whether `answer` is to be asked when the body is here."""
 
-    def answer(self, scope: Any, body: bytes) -> bytes | None:
-        """Return a 200 from its first header field on, or None to leave the request to the application."""
+    def answer(self, scope: Any, body: bytes, *, message: bytes) -> bytes | None:
+        """Return a 200 from its first header field on, or None to leave the request to the application.
+
+        `message` is the whole request as it came, if it came alone and in one piece, else empty.
+        """
+
+    def answer_known(self, message: bytes, address: str) -> bytes | None:
+        """As `answer`, for all that came at once after an answer; None unless its head was answered before."""
 
 
 class DeadlineProtocol(HttpToolsProtocol):
@@ -89,6 +95,8 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._at_head = False
         self._deferred: tuple[RequestResponseCycle, Any] | None = None
         self._server_fields: tuple[object, bytes] = (None, b"")
+        self._address = self.client[0] if self.client else "local"
+        self._message = b""
         self._watch_timer = self.loop.call_later(self.limits.watch_interval_s, self._watch)
         if len(self.connections) > self.limits.max_connections:
             self._refuse("node_busy")
@@ -100,6 +108,13 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; every parser error is a refusal and the end of the connection."""
+        if self._phase is Phase.IDLE:
+            # Between two messages the parser holds nothing, so it need not see one whose head it knows.
+            if self.hot is not None and self._answer_known(data):
+                return
+            self._message = data
+        else:
+            self._message = b""
         self._unset_keepalive_if_required()
         if self._phase is Phase.DRAIN:
             self._received += len(data)
@@ -202,14 +217,37 @@ class DeadlineProtocol(HttpToolsProtocol):
         assert self._deferred is not None and self.hot is not None  # noqa: S101 - its caller has looked
         cycle = self._deferred[0]
         usual = cycle.keep_alive and not self.flow.write_paused and not self.transport.is_closing()
-        answer = self.hot.answer(cycle.scope, bytes(cycle.body)) if usual else None
+        body = bytes(cycle.body)
+        answer = self.hot.answer(cycle.scope, body, message=self._message) if usual else None
         if answer is None:
             self._start_deferred()
             return
         self._deferred = None
-        self.transport.write(b"".join((STATUS_LINE[200], self._fields_of_server(), answer)))
+        self._write_hot(answer)
         cycle.response_started = cycle.response_complete = True
         cycle.on_response()
+
+    def _answer_known(self, data: bytes) -> bool:
+        """Answer `data` without the parser if it is one whole message with a head that was parsed before.
+
+        What the parser, a cycle and its callbacks would leave behind is left here: an idle connection.
+        """
+        assert self.hot is not None  # noqa: S101 - its caller has looked
+        if self.flow.write_paused or self.transport.is_closing():
+            return False
+        try:
+            answer = self.hot.answer_known(data, self._address)
+        except MemoryError:
+            return False  # The parser's way knows what to say without memory.
+        if answer is None:
+            return False
+        self._write_hot(answer)
+        self.server_state.total_requests += 1
+        self._since = self.loop.time()
+        return True
+
+    def _write_hot(self, answer: bytes) -> None:
+        self.transport.write(b"".join((STATUS_LINE[200], self._fields_of_server(), answer)))
 
     def _fields_of_server(self) -> bytes:
         """Return the fields that the server adds to every answer; it replaces the list once a second."""

@@ -52,20 +52,27 @@ class Way:
     log: io.BytesIO
     limits: HttpLimits
     hot_answers: int = 0
+    known_heads: int = 0
     port: int = 0
     _socket: socket.socket | None = None
 
     def watch_hot_path(self) -> None:
         """Count what the hot path answers."""
         hot = self.app.state.hot_path
-        answer = hot.answer
+        answer, answer_known = hot.answer, hot.answer_known
 
-        def counted(scope: Any, body: bytes) -> bytes | None:
-            found: bytes | None = answer(scope, body)
+        def counted(scope: Any, body: bytes, *, message: bytes) -> bytes | None:
+            found: bytes | None = answer(scope, body, message=message)
             self.hot_answers += found is not None
             return found
 
-        hot.answer = counted
+        def counted_known(message: bytes, address: str) -> bytes | None:
+            found: bytes | None = answer_known(message, address)
+            self.hot_answers += found is not None
+            self.known_heads += found is not None
+            return found
+
+        hot.answer, hot.answer_known = counted, counted_known
 
     def ask(self, request: bytes) -> bytes:
         """Send a request in one piece and return the whole answer."""

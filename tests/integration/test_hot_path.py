@@ -245,7 +245,10 @@ def test_both_ways_answer_alike(
         *(("authorization", one) for one in authorities[authority]),
         *more,
     ]
-    same(both, request(path, body, fields))
+    sent = request(path, body, fields)
+    answer = same(both, sent)
+    for _ in range(2):  # The head is known from the second hot answer of a connection on.
+        assert comparable(both.hot.ask(sent)) == answer
 
 
 VERDICTS = {
@@ -276,6 +279,111 @@ def test_a_plan_takes_the_hot_path(both: VerifyingNode, key: str) -> None:
     plan = json.loads(same(both, sent).partition(b"\r\n\r\n")[2])
     assert both.hot.hot_answers == before + 1
     assert [one["outcome"] for one in plan["requirements"]] == ["exempt", "unavailable"]
+
+
+def known(both: VerifyingNode, sent: bytes) -> bytes:
+    """Ask until the head of `sent` is known; return the answer."""
+    for _ in range(3):
+        both.hot.ask(sent)
+    before = both.hot.known_heads
+    answer = same(both, sent)
+    assert both.hot.known_heads == before + 1
+    return answer
+
+
+def padded(question: dict[str, Any], key: str, *, length: int = 200) -> bytes:
+    """Ask `question` in a body of `length`, so that all heads are alike."""
+    fields = [("content-type", "application/json"), ("authorization", f"Bearer {key}")]
+    return request("/v1/verify", json.dumps(question).encode().ljust(length), fields)
+
+
+def test_a_head_that_was_answered_is_not_parsed_again(both: VerifyingNode, key: str) -> None:
+    known(both, padded(VERDICTS["valid"], key))
+    for kind, question in VERDICTS.items():
+        before = both.hot.known_heads
+        answer = same(both, padded(question, key))
+        expected = "stale" if kind == "suspended" else kind
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["verdict"] == expected
+        assert both.hot.known_heads == before + 1
+
+
+def test_a_known_head_asks_for_the_key_each_time(both: VerifyingNode) -> None:
+    mine = both.issue("verify")
+    sent = usual("/v1/verify", {"sha256": SHA.hex()}, mine)
+    known(both, sent)
+    both.revoke(mine)
+    both.hot.app.state.frame.authenticator.forget(mine.split("_")[1])
+    assert b"401 Unauthorized" in both.hot.ask(sent)
+
+
+def test_a_head_with_an_id_of_its_own_is_not_kept(both: VerifyingNode, key: str) -> None:
+    body = json.dumps({"sha256": SHA.hex()}).encode()
+    fields = [("content-type", "application/json"), ("authorization", f"Bearer {key}")]
+    before = both.hot.known_heads
+    for _ in range(4):
+        answer = both.hot.ask(request("/v1/verify", body, [*fields, ("x-request-id", REQUEST_ID)]))
+        assert REQUEST_ID.encode() in answer
+    assert both.hot.known_heads == before
+
+
+@pytest.mark.parametrize("cut", [1, 30, -130, -1])
+def test_a_message_in_two_pieces_goes_to_the_parser(both: VerifyingNode, key: str, cut: int) -> None:
+    sent = padded(VERDICTS["valid"], key)
+    whole, before = known(both, sent), both.hot.known_heads
+    with socket.create_connection(("127.0.0.1", both.hot.port), timeout=60) as client:
+        client.sendall(sent)
+        assert comparable(_read_answer(client)) == whole
+        client.sendall(sent[:cut])
+        time.sleep(0.05)
+        client.sendall(sent[cut:])
+        assert comparable(_read_answer(client)) == whole
+    assert both.hot.known_heads == before
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "statuses"),
+    [(b"\r\n", b"", [200]), (b"", b"\r\n", [200]), (b"", b"x", [200, 400]), (b"\r\n\r\n", b"", [200])],
+)
+def test_more_than_one_message_goes_to_the_parser(
+    both: VerifyingNode, key: str, before: bytes, after: bytes, statuses: list[int]
+) -> None:
+    sent = padded(VERDICTS["valid"], key)
+    known(both, sent)
+    count = both.hot.known_heads
+    with socket.create_connection(("127.0.0.1", both.hot.port), timeout=60) as client:
+        client.sendall(sent)
+        _read_answer(client)
+        client.sendall(before + sent + after + (b" / HTTP/9\r\n\r\n" if 400 in statuses else b""))
+        client.shutdown(socket.SHUT_WR)
+        received = b"".join(iter(lambda: client.recv(1 << 16), b""))
+    assert [int(one) for one in re.findall(rb"HTTP/1.1 (\d+) ", received)] == statuses
+    assert both.hot.known_heads == count
+
+
+def test_a_head_that_might_end_twice_is_not_kept(both: VerifyingNode, key: str) -> None:
+    hot = both.hot.app.state.hot_path
+    body = json.dumps({"sha256": SHA.hex()}).encode()
+    fields = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"authorization", f"Bearer {key}".encode()),
+    ]
+    scope = {"method": "POST", "path": "/v1/verify", "headers": fields, "query_string": b"", "client": None}
+    known(both, usual("/v1/verify", {"sha256": SHA.hex()}, key))
+    head = b"POST /v1/verify HTTP/1.1\r\n" + b"".join(b"%b: %b\r\n" % field for field in fields)
+    hidden = head.replace(b"\r\n", b"\n") + b"\n" + body + b"GET / HTTP/1.1\r\n\r\n" + body
+    for message, kept in (
+        (hidden, False),
+        (head + b"\r\n" + body + b" ", False),
+        (head + b"\r\n" + body, True),
+    ):
+        assert hot.answer(scope, body, message=message) is not None
+        assert (hot.answer_known(message, "local") is not None) is kept
+
+
+def test_a_secret_is_not_kept_to_know_a_head(both: VerifyingNode, key: str) -> None:
+    known(both, padded(VERDICTS["valid"], key))
+    assert key.split("_", 2)[2] not in repr(both.hot.app.state.hot_path._heads)
 
 
 def test_many_questions_are_answered_as_one_by_one(both: VerifyingNode, key: str) -> None:

@@ -6,7 +6,16 @@ import re
 import msgspec
 import pytest
 
-from node.http.auth import CACHE_SECONDS, SCOPES, Authenticator, check_scopes, hash_secret, issue_key, require
+from node.http.auth import (
+    CACHE_SECONDS,
+    SCOPES,
+    Authenticator,
+    check_scopes,
+    hash_secret,
+    issue_key,
+    proof_of,
+    require,
+)
 from node.http.errors import AuthExpired, AuthForbidden, AuthInvalid, AuthMissing, RateLimited, ScopeUnknown
 from node.http.ratelimits import TokenBuckets
 from node.store.rows import ApiKeyRow
@@ -216,14 +225,18 @@ def header(text: str) -> bytes:
     return f"Bearer {text}".encode()
 
 
+def proof(text: str) -> bytes:
+    return proof_of(header(text))
+
+
 def test_a_key_is_recognised_after_it_was_proved_and_in_that_spelling_only() -> None:
     text, _, authenticator, _, _ = make()
-    assert authenticator.recognise(header(text)) is None
+    assert authenticator.recognise(proof(text)) is None
     check(authenticator, text)
-    row = authenticator.recognise(header(text))
+    row = authenticator.recognise(proof(text))
     assert row is not None and row.key_id == text.split("_")[1]
     for other in (header(text[:-1]), header(text) + b" ", header(text).lower(), b""):
-        assert authenticator.recognise(other) is None
+        assert authenticator.recognise(proof_of(other)) is None
 
 
 def test_a_secret_is_not_kept_to_recognise_it() -> None:
@@ -236,7 +249,7 @@ def test_a_forgotten_key_is_not_recognised() -> None:
     text, _, authenticator, _, _ = make()
     check(authenticator, text)
     authenticator.forget(text.split("_")[1])
-    assert authenticator.recognise(header(text)) is None
+    assert authenticator.recognise(proof(text)) is None
 
 
 def test_a_proof_of_before_a_revocation_does_not_outlive_it() -> None:
@@ -245,18 +258,18 @@ def test_a_proof_of_before_a_revocation_does_not_outlive_it() -> None:
     table.rows[row.key_id] = msgspec.structs.replace(row, revoked_at=NOW)
     authenticator.forget(row.key_id)
     authenticator._remember_proved(f"Bearer {text}", row)
-    assert authenticator.recognise(header(text)) is None
+    assert authenticator.recognise(proof(text)) is None
 
 
 def test_a_key_is_recognised_for_two_seconds_and_until_it_expires() -> None:
     text, _, authenticator, clock, timer = make(expires_at=NOW + 10)
     check(authenticator, text)
     clock.now = NOW + 10
-    assert authenticator.recognise(header(text)) is None
+    assert authenticator.recognise(proof(text)) is None
     clock.now, timer.now = NOW, CACHE_SECONDS - 0.001
-    assert authenticator.recognise(header(text)) is not None
+    assert authenticator.recognise(proof(text)) is not None
     timer.now = CACHE_SECONDS
-    assert authenticator.recognise(header(text)) is None
+    assert authenticator.recognise(proof(text)) is None
 
 
 def test_a_share_that_was_given_back_can_be_taken_again() -> None:
