@@ -38,11 +38,22 @@ def erased_commitment(node: Node, commitment: bytes) -> bool:
     return found is not None and rows.ERASURE.get(node.store, found.material_id) is not None
 
 
+def local_status(node: Node, commitment: bytes) -> str:
+    """Return the status of the version that this node holds or has erased under a commitment, or nothing."""
+    key = rows.commitment_key(commitment)
+    found = node.store.get(key)
+    return _local_status(node, rows.COMMITMENT.decode(key, found)) if found is not None else ""
+
+
 def local_statuses(node: Node, commitments: Sequence[bytes]) -> dict[bytes, str]:
     """Return the status of each version that this node holds or has erased, by its commitment."""
-    found = rows.COMMITMENT.get_many(node.store, [one.hex() for one in commitments])
-    named = zip(commitments, found, strict=True)
-    return {commitment: _local_status(node, row) for commitment, row in named if row is not None}
+    keys = [rows.commitment_key(one) for one in commitments]
+    found = zip(commitments, keys, node.store.get_many(keys), strict=True)
+    return {
+        commitment: _local_status(node, rows.COMMITMENT.decode(key, row))
+        for commitment, key, row in found
+        if row is not None
+    }
 
 
 def _local_status(node: Node, row: rows.CommitmentRow) -> str:

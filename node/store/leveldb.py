@@ -328,13 +328,16 @@ class LevelStore:
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the value of each row's key, or None; chunks are read by `get`. Raises as `get`."""
-        get, seal = self._db.get, self._seal
-        # The gate is passed once: taken for each row it costs as much as the row.
-        with self._gate:
-            try:
-                stored = [get(key, verify_checksums=True) for key in keys]
-            except plyvel.Error as error:
-                raise _adapt(error) from None
+        get, seal, gate = self._db.get, self._seal, self._gate
+        gate.inside.append(None)  # Once for all: passed for each row it costs as much as the row.
+        try:
+            if gate.closed:
+                raise _closed()
+            stored = [get(key, verify_checksums=True) for key in keys]
+        except plyvel.Error as error:
+            raise _adapt(error) from None
+        finally:
+            gate.inside.pop()
         if seal is None:
             return stored
         return [

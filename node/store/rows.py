@@ -567,6 +567,14 @@ class Table(Generic[R]):
         )
 
 
+def commitment_key(commitment: bytes) -> bytes:
+    """Return `COMMITMENT.key` of 32 bytes without the way over their hex: every verdict looks there.
+
+    A test holds the two together.
+    """
+    return b"commitment/\xf9" + commitment
+
+
 def _split_part(key: bytes, at: int) -> tuple[bytes, int]:
     """Return a text part at `at`, with the mark of what is compact, and where the next one begins."""
     mark = key[at]

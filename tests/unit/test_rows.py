@@ -142,6 +142,11 @@ def test_rows_are_as_small_as_their_values() -> None:
     assert (put.key, put.value) == (b"commitment/\x02ab", b"\x06\x01\x92\xa5mat_1\x01")
 
 
+def test_a_commitment_is_found_by_its_bytes_where_its_hex_is_kept() -> None:
+    commitment = bytes(range(32))
+    assert rows.commitment_key(commitment) == rows.COMMITMENT.key(commitment.hex())
+
+
 def test_ids_and_digests_are_stored_as_the_bytes_they_stand_for() -> None:
     digest, material = "5a" * 32, "mat_01JCV3Z5Y8K7Q2M4N6P8R0S2T4"
     packed = b"mat" + ULID.from_str(material[4:]).bytes
