@@ -10,6 +10,7 @@ reserved bit is refused, so that a later format can give it a meaning. Imports
 from dataclasses import dataclass
 from datetime import date
 from enum import IntEnum, IntFlag
+from functools import lru_cache
 from struct import Struct
 from typing import Final, NewType, TypeAlias
 
@@ -263,6 +264,7 @@ def _decode_day(encoded: bytes) -> date | None:
     return _date_of(int.from_bytes(encoded, "big"))
 
 
+@lru_cache(maxsize=4096)  # Papers are of some thousand days; a verdict asks for two.
 def _date_of(days: int) -> date | None:
     if days > _LAST_DAY:
         raise RecordMalformed("a date is after the year 9999", days=days)

@@ -98,38 +98,51 @@ class ClaimReader:
 
         Nearly every document has one record. This costs half of what the stages do, and says the same.
         """
-        at = None
-        for tag in tags:
-            row = self._kv.get(rows.tag_key(kind, tag))
-            if row is not None:
-                if at is not None or len(row) != rows.POSITION_BYTES:
-                    return None
-                at = row
-        if at is None:
+        found = [
+            row for row in self._kv.get_many([rows.tag_key(kind, tag) for tag in tags]) if row is not None
+        ]
+        if not found:
             return []
-        position = rows.decode_positions(at)[0]
+        at = found[0]
+        if len(found) > 1 or len(at) != rows.POSITION_BYTES:
+            return None
+        position = rows.decode_position(at)
         place = self._places.get(position[0])
         if place is None or position[1] < rows.CHUNK_RECORDS:
-            found = _Reading(self._kv, self._places).read(*position)
-            if found is None:
+            read = _Reading(self._kv, self._places).read(*position)
+            if read is None:
                 return None
-            place, record = found
+            place, record = read
         else:
             record = self._chunked(place, *position)
         if not record:
             return None  # Missing or cut: the stages tell which.
-        claim = self._kv.get(rows.claim_row_key(record[:32]))
+        commitment = record[:32]
+        # The claim is that of who appended its first record, so both rows can be asked for at once.
+        claim, status = self._kv.get_many(
+            [rows.claim_row_key(commitment), rows.status_key(place.member_id, commitment)]
+        )
         unmasker = self._unmasker(record[32:36])
-        if claim is None or claim[4:] != at or unmasker is None or record[37] != Stream.MATERIAL:
+        if claim is None or unmasker is None or record[37] != Stream.MATERIAL:
+            return None
+        if claim[4:] != at or int.from_bytes(claim[:4], "big") != place.member_id:
             return None
         try:
             decoded = decode_material(record, unmasker.unmask_one(record))
         except RecordMalformed:
             return None
-        member_id, block = int.from_bytes(claim[:4], "big"), place.block_number
-        status = self._read_status(self._kv.get(rows.status_key(member_id, decoded.commitment)))
+        block, read_status = (place.block_number,), self._read_status(status)
         return [
-            Claim(member_id, decoded.commitment, (decoded,), (position,), block, place.time, status, (block,))
+            Claim(
+                place.member_id,
+                decoded.commitment,
+                (decoded,),
+                (position,),
+                place.block_number,
+                place.time,
+                read_status,
+                block,
+            )
         ]
 
     def _chunked(self, place: rows.BatchPlace, batch_id: int, index: int) -> bytes:

@@ -337,6 +337,12 @@ def encode_position(batch_id: int, index: int) -> bytes:
     return _POSITION.pack(batch_id, index)
 
 
+def decode_position(encoded: bytes) -> tuple[int, int]:
+    """Decode one position, for those who have looked at its length."""
+    batch_id, index = _POSITION.unpack(encoded)
+    return batch_id, index
+
+
 def decode_positions(encoded: bytes) -> list[tuple[int, int]]:
     """Decode concatenated positions.
 

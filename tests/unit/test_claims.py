@@ -13,6 +13,7 @@ from anchor.records import Flag
 from tests.unit.chain_factory import CITY, CITY_2, HEALTH, Chain, commitment, index_of, material, status
 from tests.unit.keyvalue_suite import MemoryKeyValue
 from verifier import rows
+from verifier.claims import ClaimReader
 from verifier.index import ChainIndex
 
 FILES = [hashlib.sha256(bytes([number])).digest() for number in range(4)]
@@ -57,7 +58,7 @@ def test_one_question_and_many_say_the_same(batches: list[list[tuple[int, int, i
 
 def test_the_usual_answer_is_read_without_the_stages(monkeypatch: pytest.MonkeyPatch) -> None:
     index = index_of(Chain(), CITY)
-    monkeypatch.setattr(MemoryKeyValue, "get_many", lambda *_: pytest.fail("the stages were used"))
+    monkeypatch.setattr(ClaimReader, "_claims", lambda *_: pytest.fail("the stages were used"))
     assert index.claims_by_content([CITY.content_tag(FILES[0])]) == []
     chain = Chain()
     chain.append(3, *[material(number, sha256=FILES[number % 4]) for number in range(4)])
