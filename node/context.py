@@ -198,7 +198,10 @@ class Node:
 
     def faults(self) -> tuple[str, ...]:
         """Name what keeps this node from knowing the chain's present state."""
-        return tuple(fault for fault in (self.chain.problem, self.chain.fork) if fault)
+        problem, fork = self.chain.problem, self.chain.fork
+        if problem is None and fork is None:
+            return ()
+        return tuple(fault for fault in (problem, fork) if fault)
 
     def learn_keys(self) -> bool:
         """Open the epoch keys that reached this member since last time, and read what they unmask.

@@ -53,7 +53,7 @@ def parse_subject(id_type: str, id: str, *, today: date) -> Subject:
         _refuse("id_type")
     if len(id) > _LONGEST:
         _refuse("length")
-    spelled = id.translate(_HALF_WIDTH).upper()
+    spelled = (id if id.isascii() else id.translate(_HALF_WIDTH)).upper()
     check(spelled, today)
     return Subject(id_type, spelled)
 

@@ -112,6 +112,8 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
         raise TypeError("a verdict is not true or false; compare its kind")
 
 
+_Finding: TypeAlias = tuple[VerdictKind | None, Reason]  # What one check makes of a claim at worst, and why.
+
 # From the worst on. A claim that is revoked and erased is `revoked`: that is what a reader must know first.
 _WORST_FIRST: Final = (
     VerdictKind.REVOKED,
@@ -130,11 +132,14 @@ _FRESH: Final = (Reason("freshness", Outcome.PASS),)
 _FOUND: Final = Reason("found", Outcome.PASS)
 _FINAL: Final = Reason("final", Outcome.PASS)
 _NOT_FINAL: Final = Reason("final", Outcome.WARN, "its block is not final yet")
-_CLAIM_CLEAR: Final = Reason("claim_status", Outcome.PASS)
-_DOCUMENT_CLEAR: Final = Reason("document_status", Outcome.PASS)
-_IN_TIME: Final = Reason("validity", Outcome.PASS)
-_NOT_ISSUED_YET: Final = Reason("validity", Outcome.WARN, "its date of issue has not come yet")
-_NOT_CONSUMABLE: Final = Reason("consumption", Outcome.SKIPPED)
+_CLAIM_CLEAR: Final[_Finding] = None, Reason("claim_status", Outcome.PASS)
+_DOCUMENT_CLEAR: Final[_Finding] = None, Reason("document_status", Outcome.PASS)
+_IN_TIME: Final[_Finding] = None, Reason("validity", Outcome.PASS)
+_NOT_ISSUED_YET: Final[_Finding] = (
+    None,
+    Reason("validity", Outcome.WARN, "its date of issue has not come yet"),
+)
+_NOT_CONSUMABLE: Final[_Finding] = None, Reason("consumption", Outcome.SKIPPED)
 _MATCH_REASONS: Final = {
     SubjectMatch.MATCH: Reason("subject", Outcome.PASS),
     SubjectMatch.MISMATCH: Reason("subject", Outcome.FAIL, "the document is not about this subject"),
@@ -169,6 +174,7 @@ class Moment:
         self.label = self.final.label if self.final else ""
         self.as_of = datetime.fromtimestamp(self.final.time, UTC) if self.final else None
         self.today = china_date(now, self.final)
+        self.utc_date = now.date()
         self._faults, self._now = faults, now
         self._seconds = int(now.timestamp())
         self._stale: dict[int, tuple[Reason, ...]] = {}
@@ -349,11 +355,13 @@ class _Case:
         match, type_code = self._match_subject(records or claim.records)
         worst = VerdictKind.VALID if records else VerdictKind.PENDING
         reasons = [_FOUND, _MATCH_REASONS[match], _FINAL if records else _NOT_FINAL]
+        # Most claims have no flag and most documents no act: a call that would say so costs as much as a row.
+        flags = int(claim.status.flags)
         for kind, reason in (
-            self._claim_status(claim),
-            self._document_status(claim, type_code),
+            self._claim_status(claim, flags) if flags else _CLAIM_CLEAR,
+            self._document_status(claim, type_code) if self._revocations else _DOCUMENT_CLEAR,
             self._validity(claim, type_code),
-            self._consumption(),
+            self._consumption() if self._material_type is not None else _NOT_CONSUMABLE,
         ):
             reasons.append(reason)
             if kind is not None and _SEVERITY[kind] < _SEVERITY[worst]:
@@ -412,14 +420,12 @@ class _Case:
         known = self._moment.catalog.material_types()
         return [one.code for one in known if subject.id_type in one.subject_kinds]
 
-    def _claim_status(self, claim: Claim) -> tuple[VerdictKind | None, Reason]:
-        # Plain integers: an enum's `&` costs as much as a row of the index, and most claims have no flag.
-        flags = int(claim.status.flags)
-        for flag, kind in _FLAG_KINDS if flags else ():
+    def _claim_status(self, claim: Claim, flags: int) -> _Finding:
+        for flag, kind in _FLAG_KINDS:
             if flags & int(flag):
                 detail = f"{kind.value} by its custodian, reason {claim.status.reason}"
                 return kind, Reason("claim_status", Outcome.FAIL, detail)
-        return None, _CLAIM_CLEAR
+        return _CLAIM_CLEAR
 
     def _revocations_of(self, claims: Sequence[Claim]) -> dict[_FileTag, list[_Revocation]]:
         """Collect what members revoked by document number, by the file that the number was sealed with."""
@@ -435,21 +441,21 @@ class _Case:
                     found.setdefault(_file_tag(record), []).append(sealed)
         return found
 
-    def _document_status(self, claim: Claim, confirmed: str | None) -> tuple[VerdictKind | None, Reason]:
+    def _document_status(self, claim: Claim, confirmed: str | None) -> _Finding:
         """An issuer's act reaches every agency's copy, also one that was sealed later without the number.
 
         Else any member could seal a revoked file again and have it valid. Claims sealed later do not count:
         else any member could have a good file revoked by sealing it with the number of a bad one. A type
         that no subject confirms may be wrong, on purpose too: then every issuer of the domain counts.
         """
-        for tag in {_file_tag(record) for record in claim.records} if self._revocations else ():
+        for tag in {_file_tag(record) for record in claim.records}:
             for act in self._revocations.get(tag, ()):
                 if act.sealed_at <= claim.positions[0] and act.members & self._issuers(act.domain, confirmed):
                     detail = "revoked by its issuer"
                     if confirmed is None:
                         detail = "revoked by an issuer of this domain; the type is not confirmed"
                     return VerdictKind.REVOKED, Reason("document_status", Outcome.FAIL, detail)
-        return None, _DOCUMENT_CLEAR
+        return _DOCUMENT_CLEAR
 
     def _issuers(self, domain: int, confirmed: str | None) -> frozenset[int]:
         if confirmed is not None:
@@ -458,7 +464,7 @@ class _Case:
         named = self._moment.catalog.issuer_members(given) if given is not None else frozenset()
         return named | self._moment.catalog.issuer_members_in(domain)
 
-    def _validity(self, claim: Claim, confirmed: str | None) -> tuple[VerdictKind | None, Reason]:
+    def _validity(self, claim: Claim, confirmed: str | None) -> _Finding:
         today, kind, warning = self._moment.today, self._material_type, _IN_TIME
         if confirmed is not None and confirmed != self._question.type_code:
             kind = self._moment.catalog.material_type(confirmed)
@@ -466,17 +472,17 @@ class _Case:
             if record.expires_on is not None and record.expires_on <= today:
                 detail = f"it no longer counts since {record.expires_on.isoformat()}"
                 return VerdictKind.EXPIRED, Reason("validity", Outcome.FAIL, detail)
-            if is_over_age(record, kind, today):
+            if kind is not None and is_over_age(record, kind, today):
                 detail = "it is older than its type allows"
                 return VerdictKind.EXPIRED, Reason("validity", Outcome.FAIL, detail)
             if record.issued_on is not None and record.issued_on > today:
                 warning = _NOT_ISSUED_YET
-        return None, warning
+        return warning
 
-    def _consumption(self) -> tuple[VerdictKind | None, Reason]:
+    def _consumption(self) -> _Finding:
         kind, question = self._material_type, self._question
         if kind is None or not kind.consume_once or kind.consume_domain is None:
-            return None, _NOT_CONSUMABLE
+            return _NOT_CONSUMABLE
         if question.document_no is None or question.fund is None:
             return None, Reason(
                 "consumption", Outcome.SKIPPED, "no document number and fund to look it up by"

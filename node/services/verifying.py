@@ -12,7 +12,7 @@ from msgspec import structs
 
 from node.context import Node
 from node.errors import MaterialInvalid
-from node.services.custody import local_statuses
+from node.services.custody import local_status, local_statuses
 from node.services.requests import SubjectQuery, VerifyRequest
 from verifier.subjects import Subject, parse_subject
 from verifier.verdicts import Moment, Outcome, Question, Reason, Verdict, VerdictKind
@@ -28,7 +28,7 @@ _LOCAL_STATUS = {
 
 def subject_of(node: Node, query: SubjectQuery) -> Subject:
     """Check and normalise a subject that a caller named."""
-    return parse_subject(query.id_type, query.id, today=node.now().date())
+    return parse_subject(query.id_type, query.id, today=moment_of(node).utc_date)
 
 
 def moment_of(node: Node) -> Moment:
@@ -71,7 +71,9 @@ def _question_of(node: Node, request: VerifyRequest) -> Question:
 
 def with_local_acts(node: Node, verdict: Verdict) -> Verdict:
     """Let this node's own acts count before the chain has them; it never makes a verdict better."""
-    return _with_all_local_acts(node, [verdict])[0]
+    if verdict.claim is None or not _may_worsen(verdict):
+        return verdict
+    return _worsened(verdict, local_status(node, verdict.claim.commitment))
 
 
 def _with_all_local_acts(node: Node, verdicts: Sequence[Verdict]) -> list[Verdict]:
