@@ -157,7 +157,7 @@ def _canonical(value: str | Sequence[str]) -> bytes:
     """As `canonical_bytes`; ids, codes and digests are their own canonical form, which saves the encoder."""
     if isinstance(value, str):
         return f'"{value}"'.encode() if _PLAIN.fullmatch(value) else canonical_bytes(value)
-    if value and all(map(_PLAIN.fullmatch, value)):
+    if value and _PLAIN.fullmatch("".join(value)):
         return ('["' + '","'.join(value) + '"]').encode()
     return canonical_bytes(value)
 

@@ -240,6 +240,10 @@ class CatalogView:
 
     def material_type(self, code: str) -> MaterialType | None:
         """Return the approved material type, or None."""
+        if self._index.catalog_generation == self._generation:  # Each verdict asks: as `_derived`, shorter.
+            held: MaterialType | None = self._cache.get(("materialType", code), _ABSENT)
+            if held is not _ABSENT:
+                return held
         found: MaterialType | None = self._current("materialType", code)
         return found
 

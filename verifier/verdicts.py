@@ -399,15 +399,13 @@ class _Case:
         subject = self._question.subject
         if subject is None:
             return SubjectMatch.UNCHECKED, None
-        tagged: dict[tuple[int, int], set[Tag]] = {}
-        for record in records:
-            if record.subject_tag != ZERO_TAG:
-                tagged.setdefault((record.domain, record.epoch), set()).add(record.subject_tag)
         compared = False
-        for place, here in tagged.items():
-            keys = self._moment.keys.get(*place)
+        tagged = [(one.domain, one.epoch) for one in records if one.subject_tag != ZERO_TAG]
+        for domain, epoch in dict.fromkeys(tagged):
+            keys = self._moment.keys.get(domain, epoch)
             if keys is None:
                 continue
+            here = [one.subject_tag for one in records if one.domain == domain and one.epoch == epoch]
             for type_code in self._candidate_types(subject):
                 compared = True
                 if keys.subject_tag(subject.id_type, subject.id, type_code) in here:

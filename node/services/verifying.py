@@ -47,7 +47,8 @@ def moment_of(node: Node) -> Moment:
 
 def verify(node: Node, request: VerifyRequest) -> Verdict:
     """Judge the document with this digest; raises as `verify_all`."""
-    return with_local_acts(node, moment_of(node).judge(_question_of(node, request)))
+    moment = moment_of(node)
+    return with_local_acts(node, moment.judge(_question_of(moment, request)))
 
 
 def verify_all(node: Node, requests: Sequence[VerifyRequest]) -> list[Verdict]:
@@ -56,16 +57,19 @@ def verify_all(node: Node, requests: Sequence[VerifyRequest]) -> list[Verdict]:
     Raises:
         MaterialInvalid: a request without digest. SubjectInvalid: a subject's id is wrong.
     """
-    questions = [_question_of(node, request) for request in requests]
-    return _with_all_local_acts(node, moment_of(node).judge_all(questions))
+    moment = moment_of(node)
+    questions = [_question_of(moment, request) for request in requests]
+    return _with_all_local_acts(node, moment.judge_all(questions))
 
 
-def _question_of(node: Node, request: VerifyRequest) -> Question:
+def _question_of(moment: Moment, request: VerifyRequest) -> Question:
     if request.sha256 is None:
         raise MaterialInvalid(
             "say which document: sha256, file or receipt", pointer="/sha256", reason="required"
         )
-    subject = subject_of(node, request.subject) if request.subject else None
+    asked, subject = request.subject, None
+    if asked is not None:
+        subject = parse_subject(asked.id_type, asked.id, today=moment.utc_date)
     return Question(bytes.fromhex(request.sha256), request.type_code, subject)
 
 
