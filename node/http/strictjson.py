@@ -27,7 +27,7 @@ from node.http.errors import (
 
 # As anchor.canonical.JsonValue, with floats and concrete containers.
 JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
-T = TypeVar("T")
+T = TypeVar("T", bound=msgspec.Struct)
 
 MAX_DEPTH = 32
 BODY_LIMIT_BYTES = 64 << 10
@@ -112,11 +112,10 @@ class PlainDecoder(Generic[T]):
         return value if body.count(b'"') == _quotes_of(value) else None
 
 
-def _quotes_of(value: object) -> int:
+def _quotes_of(value: msgspec.Struct) -> int:
     """Count the quotes that a struct of texts and structs needs; -1 if it holds anything else."""
     quotes = 0
-    for name in value.__struct_fields__:  # type: ignore[attr-defined]
-        held = getattr(value, name)
+    for held in msgspec.structs.astuple(value):
         if held is None:
             continue
         inner = 2 if type(held) is str else _quotes_of(held) if isinstance(held, msgspec.Struct) else -1

@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import date
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from stdnum.cn import ric
 
 from verifier.areas import is_area
 from verifier.errors import SubjectInvalid
@@ -138,3 +141,15 @@ def test_repr_hides_the_id() -> None:
 )
 def test_areas_are_those_of_the_table(code: str, known: bool) -> None:
     assert is_area(code) is known
+
+
+@given(st.text("0123456789", min_size=17, max_size=17))
+def test_check_digit_of_a_citizen_is_the_librarys(digits: str) -> None:
+    last = ric.calc_check_digit(digits + "0")
+    with pytest.raises(SubjectInvalid) as refused:
+        parse_subject("111", digits + ("0" if last != "0" else "1"), today=date(2026, 1, 1))
+    assert refused.value.facts["reason"] == "check_digit"
+    try:
+        parse_subject("111", digits + last, today=date(2026, 1, 1))
+    except SubjectInvalid as error:
+        assert error.facts["reason"] in ("date", "date_future", "region")
