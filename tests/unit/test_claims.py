@@ -50,7 +50,8 @@ def test_one_question_and_many_say_the_same(batches: list[list[tuple[int, int, i
     index = index_of(chain_of(batches), CITY, CITY_2)
     together = index.claims_by_contents([tags(number) for number in range(4)])  # type: ignore[misc]
     alone = [index.claims_by_content(tags(number)) for number in range(4)]  # type: ignore[arg-type]
-    assert together == alone
+    staged = index._claims._by_stages(rows.CONTENT, [tags(number) for number in range(4)])  # type: ignore[misc]
+    assert together == alone == staged
     for claims in alone:
         assert [claim.positions for claim in claims] == sorted(claim.positions for claim in claims)
         assert all(index.claim(claim.commitment) == claim for claim in claims)
