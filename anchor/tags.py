@@ -157,8 +157,11 @@ def _canonical(value: str | Sequence[str]) -> bytes:
     """As `canonical_bytes`; ids, codes and digests are their own canonical form, which saves the encoder."""
     if isinstance(value, str):
         return f'"{value}"'.encode() if _PLAIN.fullmatch(value) else canonical_bytes(value)
-    if value and _PLAIN.fullmatch("".join(value)):
-        return ('["' + '","'.join(value) + '"]').encode()
+    text = '","'.join(value)
+    # As `_PLAIN`, of all parts at once: no quote but those just put in.
+    plain = text.isascii() and text.isprintable() and "\\" not in text
+    if value and plain and text.count('"') == 2 * len(value) - 2:
+        return f'["{text}"]'.encode()
     return canonical_bytes(value)
 
 
