@@ -35,7 +35,7 @@ from node.http.problems import PROBLEM_MEDIA_TYPE, install_handlers
 from node.http.ratelimits import TokenBuckets
 from node.http.strictjson import decode_body
 
-T = TypeVar("T", bound=msgspec.Struct)
+T = TypeVar("T")
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 _JSON_TYPE = re.compile(r"application/json(?:\s*;\s*charset=\"?utf-8\"?)?", re.IGNORECASE)
 _PROBLEM_SCHEMA: dict[str, Any] = {

@@ -37,14 +37,17 @@ class TokenBuckets:
         if self._rate <= 0:
             return 0.0
         with self._lock:
-            now = self._timer()
-            level, filled_at = self._levels.get(name, (self._burst, now))
-            level = min(self._burst, level + (now - filled_at) * self._rate)
+            now, levels, level = self._timer(), self._levels, self._burst
+            held = levels.get(name)
+            if held is not None:
+                level = held[0] + (now - held[1]) * self._rate
+                if level > self._burst:
+                    level = self._burst
+                levels.move_to_end(name)
             granted = level >= 1
-            self._levels[name] = (level - 1 if granted else level, now)
-            self._levels.move_to_end(name)
-            if len(self._levels) > self._capacity:
-                self._levels.popitem(last=False)
+            levels[name] = (level - 1 if granted else level, now)
+            if len(levels) > self._capacity:
+                levels.popitem(last=False)
             return 0.0 if granted else (1 - level) / self._rate
 
     def give_back(self, name: str) -> None:

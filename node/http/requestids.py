@@ -27,19 +27,19 @@ class RequestIds:
         self._clock = clock
         self._millisecond = -1
         self._start = ""
-        self._pool = ""
+        self._pool: list[str] = []
 
     def make(self) -> str:
         """Return a fresh id."""
         millisecond = int(self._clock() * 1000)
         if millisecond != self._millisecond:
-            digits = [_DIGITS[millisecond >> shift & 31] for shift in range(45, -1, -5)]
-            self._millisecond, self._start = millisecond, "req_" + "".join(digits)
+            time_digits = [_DIGITS[millisecond >> shift & 31] for shift in range(45, -1, -5)]
+            self._millisecond, self._start = millisecond, "req_" + "".join(time_digits)
         if not self._pool:
-            self._pool = os.urandom(_RANDOM_DIGITS * _POOL_IDS // 2).hex().upper()
-        random, self._pool = self._pool[:_RANDOM_DIGITS], self._pool[_RANDOM_DIGITS:]
-        return self._start + random
+            digits = os.urandom(_RANDOM_DIGITS * _POOL_IDS // 2).hex().upper()
+            self._pool = [digits[at : at + _RANDOM_DIGITS] for at in range(0, len(digits), _RANDOM_DIGITS)]
+        return self._start + self._pool.pop()
 
     def take(self, sent: bytes) -> str:
         """Return the id that a caller sent, if it is of our form, else a fresh one."""
-        return sent.decode("ascii") if REQUEST_ID.fullmatch(sent) else self.make()
+        return sent.decode("ascii") if sent and REQUEST_ID.fullmatch(sent) else self.make()

@@ -27,7 +27,8 @@ from node.http.errors import (
 
 # As anchor.canonical.JsonValue, with floats and concrete containers.
 JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
-T = TypeVar("T", bound=msgspec.Struct)
+T = TypeVar("T")
+S = TypeVar("S", bound=msgspec.Struct)
 
 MAX_DEPTH = 32
 BODY_LIMIT_BYTES = 64 << 10
@@ -84,7 +85,7 @@ def decode_body(body: bytes, shape: type[T], *, limit: int = BODY_LIMIT_BYTES, f
         raise _malformed("the body cannot be decoded") from None
 
 
-class PlainDecoder(Generic[T]):
+class PlainDecoder(Generic[S]):
     """Decodes the bodies that nearly all callers send, in one pass, and leaves every other to `decode_body`.
 
     A plain body is ASCII without escapes, so no text in it can be half a surrogate or outside NFC. Its quotes
@@ -92,11 +93,11 @@ class PlainDecoder(Generic[T]):
     twice or a member was null, and that a reader who keeps another one would see another request.
     """
 
-    def __init__(self, shape: type[T], *, limit: int) -> None:
+    def __init__(self, shape: type[S], *, limit: int) -> None:
         self._decoder = msgspec.json.Decoder(shape)
         self._limit = limit
 
-    def decode(self, body: bytes) -> T | None:
+    def decode(self, body: bytes) -> S | None:
         """Return what `decode_body` returns for `body`, or None where it might refuse or read otherwise."""
         if (
             len(body) > self._limit
@@ -116,12 +117,15 @@ def _quotes_of(value: msgspec.Struct) -> int:
     """Count the quotes that a struct of texts and structs needs; -1 if it holds anything else."""
     quotes = 0
     for held in msgspec.structs.astuple(value):
-        if held is None:
-            continue
-        inner = 2 if type(held) is str else _quotes_of(held) if isinstance(held, msgspec.Struct) else -1
-        if inner < 0:
+        if type(held) is str:
+            quotes += 4
+        elif isinstance(held, msgspec.Struct):
+            inner = _quotes_of(held)
+            if inner < 0:
+                return -1
+            quotes += 2 + inner
+        elif held is not None:
             return -1
-        quotes += 2 + inner
     return quotes
 
 
