@@ -70,16 +70,16 @@ class ClaimReader:
 
     def by_tags(self, kind: bytes, groups: Sequence[Sequence[Tag]]) -> list[list[Claim]]:
         """Return for each group of tags the claims that one of them finds, first sealed first."""
-        usual = [self._usual(kind, groups[0])] if len(groups) == 1 else self._all_usual(kind, groups)
-        rest = iter(
-            self._by_stages(kind, [tags for tags, one in zip(groups, usual, strict=True) if one is None])
-        )
+        if len(groups) == 1:
+            alone = self._usual(kind, groups[0])
+            return [alone] if alone is not None else self._by_stages(kind, groups)
+        usual = self._all_usual(kind, groups)
+        unusual = [tags for tags, one in zip(groups, usual, strict=True) if one is None]
+        rest = iter(self._by_stages(kind, unusual) if unusual else ())
         return [next(rest) if one is None else one for one in usual]
 
     def _by_stages(self, kind: bytes, groups: Sequence[Sequence[Tag]]) -> list[list[Claim]]:
         """Read whatever there is: many records of a tag, many lines of a claim, many claims of a file."""
-        if not groups:
-            return []
         reading = _Reading(self._kv, self._places)
         positions = self._positions(kind, groups)
         reading.fetch(chain.from_iterable(positions))
@@ -103,14 +103,15 @@ class ClaimReader:
 
         Nearly every document has one record. This costs half of what the stages do, and says the same.
         """
-        found = [
-            row for row in self._kv.get_many([rows.tag_key(kind, tag) for tag in tags]) if row is not None
-        ]
-        if not found:
+        at = None
+        for tag in tags:
+            row = self._kv.get(rows.tag_key(kind, tag))
+            if row is not None:
+                if at is not None or len(row) != rows.POSITION_BYTES:
+                    return None
+                at = row
+        if at is None:
             return []
-        at = found[0]
-        if len(found) > 1 or len(at) != rows.POSITION_BYTES:
-            return None
         position = rows.decode_position(at)
         place = self._places.get(position[0])
         if place is None or position[1] < rows.CHUNK_RECORDS:

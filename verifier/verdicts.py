@@ -172,6 +172,7 @@ class Moment:
         self.index, self.catalog, self.keys = index, catalog, keys
         self.final = index.final_point()
         self.label = self.final.label if self.final else ""
+        self.last = self.final.number if self.final else -1
         self.as_of = datetime.fromtimestamp(self.final.time, UTC) if self.final else None
         self.today = china_date(now, self.final)
         self.utc_date = now.date()
@@ -351,7 +352,8 @@ class _Case:
 
     def _assess(self, claim: Claim) -> _Assessment:
         """Judge one claim; the worst kind wins, every finding stays among the reasons."""
-        records = self._settled(claim)
+        last = self._moment.last
+        records = claim.records if max(claim.blocks) <= last else self._settled(claim, last)
         match, type_code = self._match_subject(records or claim.records)
         worst = VerdictKind.VALID if records else VerdictKind.PENDING
         reasons = [_FOUND, _MATCH_REASONS[match], _FINAL if records else _NOT_FINAL]
@@ -382,12 +384,8 @@ class _Case:
             moment.label,
         )
 
-    def _settled(self, claim: Claim) -> tuple[MaterialRecord, ...]:
+    def _settled(self, claim: Claim, last: int) -> tuple[MaterialRecord, ...]:
         """Return the claim's records in final blocks."""
-        final = self._moment.final
-        last = final.number if final else -1
-        if max(claim.blocks) <= last:
-            return claim.records
         pairs = zip(claim.records, claim.blocks, strict=True)
         return tuple(record for record, block in pairs if block <= last)
 
@@ -399,13 +397,15 @@ class _Case:
         subject = self._question.subject
         if subject is None:
             return SubjectMatch.UNCHECKED, None
+        tagged: dict[tuple[int, int], list[Tag]] = {}
+        for record in records:
+            if record.subject_tag != ZERO_TAG:
+                tagged.setdefault((record.domain, record.epoch), []).append(record.subject_tag)
         compared = False
-        tagged = [(one.domain, one.epoch) for one in records if one.subject_tag != ZERO_TAG]
-        for domain, epoch in dict.fromkeys(tagged):
-            keys = self._moment.keys.get(domain, epoch)
+        for place, here in tagged.items():
+            keys = self._moment.keys.get(*place)
             if keys is None:
                 continue
-            here = [one.subject_tag for one in records if one.domain == domain and one.epoch == epoch]
             for type_code in self._candidate_types(subject):
                 compared = True
                 if keys.subject_tag(subject.id_type, subject.id, type_code) in here:
@@ -470,7 +470,7 @@ class _Case:
             if record.expires_on is not None and record.expires_on <= today:
                 detail = f"it no longer counts since {record.expires_on.isoformat()}"
                 return VerdictKind.EXPIRED, Reason("validity", Outcome.FAIL, detail)
-            if kind is not None and is_over_age(record, kind, today):
+            if kind is not None and record.expires_on is None and _is_over_age(record.issued_on, kind, today):
                 detail = "it is older than its type allows"
                 return VerdictKind.EXPIRED, Reason("validity", Outcome.FAIL, detail)
             if record.issued_on is not None and record.issued_on > today:
@@ -494,13 +494,8 @@ class _Case:
         return VerdictKind.CONSUMED, Reason("consumption", Outcome.FAIL, "it has been used for this fund")
 
 
-def is_over_age(record: MaterialRecord, kind: MaterialType | None, today: date) -> bool:
+def _is_over_age(issued_on: date | None, kind: MaterialType, today: date) -> bool:
     """Return whether a record without an end of its own is past its type's validity."""
-    if (
-        kind is None
-        or kind.validity_days is None
-        or record.issued_on is None
-        or record.expires_on is not None
-    ):
+    if kind.validity_days is None or issued_on is None:
         return False
-    return (today - record.issued_on).days >= kind.validity_days
+    return (today - issued_on).days >= kind.validity_days

@@ -77,7 +77,8 @@ def with_local_acts(node: Node, verdict: Verdict) -> Verdict:
     """Let this node's own acts count before the chain has them; it never makes a verdict better."""
     if verdict.claim is None or not _may_worsen(verdict):
         return verdict
-    return _worsened(verdict, local_status(node, verdict.claim.commitment))
+    status = local_status(node, verdict.claim.commitment)
+    return _worsened(verdict, status) if status else verdict
 
 
 def _with_all_local_acts(node: Node, verdicts: Sequence[Verdict]) -> list[Verdict]:
