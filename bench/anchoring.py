@@ -24,7 +24,7 @@ from bench.runner import run
 from bench.stage import Bench
 from node.store.leveldb import LevelStore
 
-ROUNDS = 3
+ROUNDS = 5
 _POLL_S = 0.005
 
 
