@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import secrets
 import socket
 import threading
@@ -95,11 +96,19 @@ class Way:
             self._socket.close()
             self._socket = None
 
-    def lines(self) -> list[dict[str, Any]]:
-        """Return the log lines so far, without what differs from run to run."""
-        until(lambda: not self.app.state.frame.request_log.waiting)
-        found = [json.loads(line) for line in self.log.getvalue().splitlines()]
-        return [{key: one[key] for key in one if key not in ("ms", "timestamp")} for one in found]
+    def ask_logged(self, request: bytes) -> tuple[bytes, dict[str, Any]]:
+        """Ask; return the answer and its log line, which may be written later, without what differs from run to run.
+
+        A line is known by the answer's id; of an id that a caller chose there may be lines from before.
+        """
+        before = self.log.getvalue()
+        answer = self.ask(request)
+        found = re.search(rb"x-request-id: (\S+)", answer)
+        assert found is not None
+        name = found.group(1)
+        until(lambda: self.log.getvalue().count(name) > before.count(name))
+        line = json.loads([one for one in self.log.getvalue().splitlines() if name in one][-1])
+        return answer, {key: line[key] for key in line if key not in ("ms", "timestamp")}
 
 
 @dataclass
