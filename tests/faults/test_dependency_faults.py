@@ -26,7 +26,7 @@ from tests.faults.chain_proxy import ChainProxy
 
 FRESH_S = 2
 TYPE = "M9901"
-BOUND_S = 90.0
+BOUND_S = 180.0
 ACT = {"reasonCode": "under_investigation", "reason": "test"}
 
 
