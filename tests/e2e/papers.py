@@ -6,8 +6,8 @@ import hashlib
 import json
 import os
 import secrets
-import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,11 +144,19 @@ def invoice_wish(number: str, **changes: Any) -> dict[str, Any]:
 
 
 def wait_verdict(client: Raw, sha256: str, wanted: str) -> str:
-    """Ask until another node has followed, at most some seconds; return the last verdict."""
-    event, verdict = threading.Event(), ""
-    for _ in range(100):
+    """Ask until another node has followed, at most a minute; return the last verdict."""
+    verdict = ""
+    for _ in range(600):
         verdict = client.verify(sha256)["verdict"]
         if verdict == wanted:
             break
-        event.wait(0.1)
+        time.sleep(0.1)
     return str(verdict)
+
+
+def wait_until(reached: Callable[[], bool]) -> None:
+    for _ in range(1200):
+        if reached():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it was not reached within a minute")

@@ -61,7 +61,7 @@ def test_a_version_is_read_on_another_node_with_its_proof(network: Network, xh: 
 
 
 def wait_entry(client: Raw, kind: str, code: str, version: int) -> dict[str, Any]:
-    for _ in range(200):
+    for _ in range(1200):
         answer = client.get(f"/v1/catalog/{kind}/{code}", version=version)
         if answer.status_code == 200:
             return dict(answer.json())

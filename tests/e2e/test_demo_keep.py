@@ -4,8 +4,7 @@ import hashlib
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from cli.demo.network import missing_for_readiness
 from cli.demo.parts import Part
 from cli.errors import ApiProblem
 from tests.e2e.demo_process import KeptDemo, alive, demo_argv
+from tests.e2e.papers import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +36,6 @@ def start_again(node: dict[str, Any], logs: Path) -> Part:
     part.wait_line()
     part.wait_for(lambda: None if missing_for_readiness(node["url"]) else True, "it is not ready")
     return part
-
-
-def wait_until(reached: Callable[[], bool]) -> None:
-    for _ in range(600):
-        if reached():
-            return
-        time.sleep(0.1)
-    raise AssertionError("it was not reached within a minute")
 
 
 def push(client: NodeClient, content: bytes, number: str) -> dict[str, Any]:

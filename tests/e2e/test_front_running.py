@@ -115,7 +115,7 @@ def test_a_copied_record_is_sealed_again_and_belongs_to_its_custodian(
         workers.stop()
     # Another district is told of the custodian's claim.
     verdict = {}
-    for _ in range(100):
+    for _ in range(600):
         verdict = Raw(network, people.XH).verify(file.sha256, typeCode=LEASE, subject=FIRM)
         if verdict["verdict"] == "valid":
             break

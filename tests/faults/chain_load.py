@@ -20,7 +20,7 @@ from tests.integration.running_chain import random_record
 
 BATCH_RECORDS = 8
 WINDOW = 6
-BOUND_S = 120.0
+BOUND_S = 180.0
 REVOKED = 4
 
 

@@ -21,7 +21,7 @@ from cli.demo.network import DemoNode, Network
 from tests.e2e.papers import INVOICE, File, Raw, fresh_file, invoice_wish, lease_wish, meta_of
 from tests.faults.node_spawner import Spawner, is_serving, wait_serving
 
-BOUND_S = 90.0
+BOUND_S = 180.0
 SMALL, BIG = 2000, (5 << 20) + 7
 REASON = {"reasonCode": 4, "reason": "test"}
 

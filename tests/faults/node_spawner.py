@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from eth_account import Account
 
 ROOT = Path(__file__).resolve().parents[2]
-BOUND_S = 90.0
+BOUND_S = 180.0
 
 
 class Spawner:

@@ -42,7 +42,7 @@ READ = {"deltaseal-purpose": "test", "deltaseal-case": "C-1"}
 SUBJECT = {"idType": "111", "id": "310104185001010997"}
 NUMBER = "TO-BE-ERASED-7b1f44"
 TITLE = "将被删除的独特标题-7b1f44"
-BOUND_S = 90.0
+BOUND_S = 180.0
 
 
 def act(material_id: str, **changes: Any) -> dict[str, Any]:

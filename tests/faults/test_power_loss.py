@@ -40,7 +40,7 @@ from tests.e2e.papers import File, fresh_file, meta_of
 from tests.faults.test_kill import records_of
 
 ACTOR = Actor(people.QP.uscc, "test", "req_test")
-BOUND_S = 60.0
+BOUND_S = 180.0
 ENTRY_OVERHEAD_BYTES = 96
 Op = Put | Delete
 

@@ -31,7 +31,7 @@ from tests.integration.running_chain import COUNCIL, profile_of
 
 CHAIN_ID = 310_000
 PERIOD_S = 0.03
-BOUND_S = 60.0
+BOUND_S = 180.0
 _FLAGS = (
     *("--hardfork", "berlin", "--gas-price", "0", "--base-fee", "0", "--gas-limit", "60000000"),
     *("--order", "fifo", "--accounts", "0", "--no-mining", "--no-request-size-limit", "--silent"),
