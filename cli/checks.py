@@ -43,7 +43,8 @@ _READY_FIXES = {
     "clock_jumped": "the machine's clock was set: set it right, then it agrees with the chain again",
     "chain_stalled": "no new blocks: see that the chain's engine or enough of its signers run",
     "fork_detected": "find out who was lied to, then: deltaseal audit settle; evidence: deltaseal audit log",
-    "chain_regressed": "the chain lost blocks that were final: restore it, or rebuild the index",
+    "chain_regressed": "the chain lost blocks that were final: bring back its newest copy, or accept this one: "
+    "stop the node, then: deltaseal store reindex",
 }
 
 

@@ -32,13 +32,29 @@ def open_index(folder: Path, *, node_id: str) -> LevelStore:
     except StoreDamaged as error:
         raise StoreDamaged(
             f"the chain index is damaged: {error}",
-            hint="check the disk, delete the folder `index` and start the node: it is read from the chain again",
+            hint="check the disk, then: deltaseal store reindex; the node reads the index from the chain again",
             **error.facts,
         ) from None
     index = ChainIndex(store)
     if index.layout() not in (None, LAYOUT):
         index.clear()
     return store
+
+
+def drop_index(folder: Path) -> int:
+    """Remove the index of a stopped node and return its size in bytes; the caller holds the lock of the store.
+
+    It loses its name first, so that a cut leaves no half of an index behind.
+    """
+    doomed = folder.with_name(f"{folder.name}.dropped")
+    if doomed.exists():
+        shutil.rmtree(doomed)
+    if not folder.exists():
+        return 0
+    folder.rename(doomed)
+    size_bytes = sum(path.stat().st_size for path in doomed.iterdir())
+    shutil.rmtree(doomed)
+    return size_bytes
 
 
 def _fresh(folder: Path, node_id: str) -> LevelStore:

@@ -1,4 +1,4 @@
-"""`python -m node store verify|backup|restore|migrate`: look after the store of a node's folder.
+"""`python -m node store verify|backup|restore|migrate|reindex`: look after the store of a node's folder.
 
 Results are one JSON line on stdout; progress and messages go to stderr. Exit codes: 0, 10 for damage, and those of
 `node.__main__`.
@@ -19,6 +19,7 @@ import httpx
 
 from node.config import NodeConfig, load_config
 from node.errors import ConfigInvalid, StoreDamaged, StoreLocked, StoreRolledBack, StoreUnwritable
+from node.indexfolder import drop_index
 from node.keys import KeyFolder
 from node.runtime import read_passphrase
 from node.services import backups
@@ -41,7 +42,8 @@ def add_store_commands(commands: Any) -> None:
     )
     restore = verbs.add_parser("restore", help="make the store of a folder from a backup")
     migrate = verbs.add_parser("migrate", help="carry a stopped node's store of an earlier release over")
-    for verb in (verify, backup, restore, migrate):
+    reindex = verbs.add_parser("reindex", help="drop a stopped node's index; it is read from the chain again")
+    for verb in (verify, backup, restore, migrate, reindex):
         verb.add_argument("--data-dir", type=Path, required=True)
     backup.add_argument("file", type=Path)
     restore.add_argument("file", type=Path)
@@ -50,6 +52,7 @@ def add_store_commands(commands: Any) -> None:
     verify.set_defaults(run=lambda options: _or_damaged(_verify, options))
     backup.set_defaults(run=lambda options: _or_damaged(_backup, options))
     restore.set_defaults(run=lambda options: _or_damaged(_restore, options))
+    reindex.set_defaults(run=lambda options: _or_damaged(_reindex, options))
 
 
 def _or_damaged(run: Any, options: argparse.Namespace) -> int:
@@ -157,6 +160,15 @@ def _migrate(options: argparse.Namespace) -> int:
             migrations.note_backup(store, backup.sha256)
         migrations.migrate(store, on_step=lambda step: print(f"migrating: {step.change}", file=sys.stderr))
         _print({"from": before, "to": store.schema, "backup": asdict(backup) if backup else None})
+    return 0
+
+
+def _reindex(options: argparse.Namespace) -> int:
+    config, keys = _opened(options.data_dir)
+    with _store(config, keys):
+        size_bytes = drop_index(config.data_dir / "index")
+    _print({"dataDir": str(config.data_dir), "droppedBytes": size_bytes})
+    print("note: the node reads the chain from its first block when it starts", file=sys.stderr)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`deltaseal store verify|backup|restore|migrate`: start the node's own program for the store of its folder."""
+"""`deltaseal store verify|backup|restore|migrate|reindex`: start the node's own program for the store of its folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ DataDir = Annotated[str | None, typer.Option(metavar="DIR", help="The node's fol
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
-    group = typer.Typer(no_args_is_help=True, help="Check, back up, restore and migrate the store of a node.")
+    group = typer.Typer(
+        no_args_is_help=True,
+        help="Check, back up, restore and migrate the store of a node, and drop its index.",
+    )
     app.add_typer(group, name="store")
     exits = (ExitCode.INVALID, ExitCode.UNAVAILABLE, ExitCode.PROOF_FAILED)
     command(group, "verify", examples=("store verify --data-dir ./pudong",), exits=exits)(verify)
@@ -32,6 +35,7 @@ def register(app: typer.Typer) -> None:
     command(
         group, "restore", examples=("store restore pudong-20261103.backup --data-dir ./new",), exits=exits
     )(restore)
+    command(group, "reindex", examples=("store reindex --data-dir ./pudong",), exits=exits)(reindex)
 
 
 def verify(session: Session, data_dir: DataDir = None) -> NoReturn:
@@ -67,6 +71,13 @@ def migrate(
     A run that was cut off is finished by the same command.
     """
     _run(session, "migrate", data_dir, "--backup", str(backup))
+
+
+def reindex(session: Session, data_dir: DataDir = None) -> NoReturn:
+    """Drop the index of a stopped node, which then reads it from the chain again: after damage, and to go on with a
+    chain that was brought back from an older copy (`chain_regressed`). Nothing else of the node is lost with it.
+    """
+    _run(session, "reindex", data_dir)
 
 
 def _run(session: Session, verb: str, data_dir: str | None, *arguments: str) -> NoReturn:

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ from node.keys import KeyFolder
 from node.runtime import read_passphrase
 from node.services.backups import check_backup
 from tests.e2e.papers import File, Raw, fresh_file, meta_of
+from verifier import rows
+from verifier.rows import decode_point, encode_point
 
 READ = {"deltaseal-purpose": "test", "deltaseal-case": "C-1"}
 
@@ -74,7 +76,7 @@ class Stand:
         return bool(self.qp.verify(file.sha256)["verdict"] == "valid")
 
     def until(self, probe: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while time.monotonic() < deadline:
             if probe():
                 return
@@ -259,3 +261,30 @@ def test_verify_of_a_running_nodes_store_says_that_it_is_in_use(stand: Stand) ->
     checked = store_program("verify", "--data-dir", str(stand.node.folder))
     assert checked.returncode == 8
     assert "store_locked" in checked.stderr
+
+
+def forget_final_block(folder: Path) -> None:
+    """Make the index remember a final block that the chain does not have, as after an older copy of the chain."""
+    with plyvel.DB(str(folder / "index" / "leveldb")) as database:
+        point = decode_point(database.get(rows.FINAL)[:48])
+        other = encode_point(replace(point, hash=bytes(32)))
+        database.put(rows.FINAL, other + database.get(rows.FINAL)[48:])
+
+
+def test_a_chain_that_lost_final_blocks_is_accepted_by_dropping_the_index(stand: Stand) -> None:
+    file, _ = stand.push()
+    refused = store_program("reindex", "--data-dir", str(stand.node.folder))
+    assert (refused.returncode, "store_locked" in refused.stderr) == (8, True)
+    stand.node.part.stop()
+    forget_final_block(stand.node.folder)
+    stand.node.part.start()
+    stand.node.part.wait_line()
+    stand.until(lambda: stand.qp.verify(file.sha256)["verdict"] == "stale", "a chain that stepped back")
+    assert "chain_regressed" in stand.qp.http.get("/readyz").text
+    stand.node.part.stop()
+    done = store_program("reindex", "--data-dir", str(stand.node.folder))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["droppedBytes"] > 0
+    assert [path.name for path in stand.node.folder.glob("index*")] == []
+    stand.node.restart()
+    stand.until(partial(stand.says_valid, file), "valid again, by the chain as it is now")

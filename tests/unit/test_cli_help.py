@@ -56,7 +56,7 @@ ASKED_FOR = {
             "approve",
         )
     ),
-    *(f"store {verb}" for verb in ("verify", "backup", "restore", "migrate")),
+    *(f"store {verb}" for verb in ("verify", "backup", "restore", "migrate", "reindex")),
     *(f"config {verb}" for verb in ("list", "get", "path", "explain")),
 }
 
