@@ -302,6 +302,37 @@ def test_what_a_use_at_the_same_node_knew_of_it_goes_too(network: Network, scene
     assert (repeated.status_code, repeated.json()["code"]) == (410, "material_erased")
 
 
+def test_a_receiver_that_must_keep_its_case_files_keeps_the_copy_and_flags_the_use(
+    network: Network, pd: Raw, xh: Raw
+) -> None:
+    node = network.nodes["XH"]
+    settings = node.folder / "deltaseal.toml"
+    usual = settings.read_text()
+    node.part.stop()
+    settings.write_text('on_erasure_notice = "flag"\n' + usual)
+    node.restart()
+    try:
+        file, material = pushed(pd)
+        reuse, name = granted(xh, file), material["materialId"]
+        assert pd.post(f"/v1/materials/{name}/erase", act(name)).status_code == 202
+        wait_done(pd, name)
+        place = f"/v1/reuses/{reuse['reuseId']}"
+        decision = until(lambda: flagged(xh.get(place).json()), "the use is flagged")
+        assert decision["erasure"]["copy"] == "kept"
+        assert decision["facts"]["sha256"] == file.sha256
+        content = xh.get(place + "/content")
+        assert hashlib.sha256(content.content).hexdigest() == file.sha256
+        assert xh.verify(file.sha256)["verdict"] == "erased"
+    finally:
+        node.part.stop()
+        settings.write_text(usual)
+        node.restart()
+
+
+def flagged(decision: dict[str, Any]) -> dict[str, Any] | None:
+    return decision if "erasure" in decision else None
+
+
 def waiting(network: Network, name: str) -> float:
     text = httpx.get(network.nodes[name].url + "/metrics", trust_env=False).text
     line = next(line for line in text.splitlines() if line.startswith("deltaseal_erasures_waiting "))
