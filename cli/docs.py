@@ -37,6 +37,7 @@ same.
 
 - Results go to stdout; notes, progress, warnings and errors go to stderr. An error is `error:` what and why,
   with its code in brackets, then `hint:` what to do next, then `request:` the node's name for the request.
+  In Chinese a line with the error's title comes before them.
 - `-o table|json|jsonl|csv|id` chooses the form of results. JSON carries the node's answer unchanged; tables
   and CSV carry columns; `id` prints one identifier a line for use in pipes. `NO_COLOR` is honoured.
 - Names and titles are data: control characters in them are shown as escapes, markup in them is text.

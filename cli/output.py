@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.errors import ApiProblem, CliError
+from cli.titles import chinese_title
 from cli.views import VIEWS, Column, View
 
 Item = Mapping[str, Any]
@@ -199,11 +200,16 @@ def _flat(value: Any) -> str:
     return str(value)
 
 
-def render_error(error: BaseException) -> str:
-    """Render an error: `error:` what and why, `hint:` what next, and the request's name if it has one."""
+def render_error(error: BaseException, lang: str = "en") -> str:
+    """Render an error: `error:` what and why, `hint:` what next, and the request's name if it has one.
+
+    In Chinese its title comes first; the words of the program behind it stay English.
+    """
     place = f"{error.place}: " if isinstance(error, CliError) and error.place else ""
     message = str(error) or type(error).__name__
-    lines = [f"error: {place}{_lower_first(message)} ({getattr(error, 'code', 'internal')})"]
+    code = str(getattr(error, "code", "internal"))
+    lines = [f"错误：{chinese_title(code)}（{code}）"] if lang == "zh" else []
+    lines.append(f"error: {place}{_lower_first(message)} ({code})")
     if isinstance(error, ApiProblem):
         lines += [f"  at {each.get('pointer', '')}: {each.get('code', '')}" for each in error.errors]
     lines += [f"  at {each.pointer or '/'}: {each.code}" for each in getattr(error, "problems", ())]

@@ -8,6 +8,8 @@ docs/reference/cli.md.
 from __future__ import annotations
 
 import inspect
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,9 +17,10 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from anchor.errors import DeltasealError
 from cli.client import NodeClient
-from cli.exitcodes import MEANINGS, ExitCode
-from cli.output import Output
+from cli.exitcodes import MEANINGS, ExitCode, exit_for_code
+from cli.output import Output, render_error
 from cli.settings import OUTPUT_FORMATS, Settings, read_secret, readable_by_others, sends_key_in_clear
 
 Handler = Callable[..., int | None]
@@ -101,6 +104,13 @@ class Session:
             connections=connections,
         )
 
+    def language(self) -> str:
+        """Return the language of results, also where the settings themselves are at fault."""
+        try:
+            return self.settings.language()
+        except DeltasealError:
+            return Settings(self._flags, os.environ).language()
+
     def path(self, name: str) -> Path | None:
         """Return a path setting as a path."""
         value = self.settings.get(name)
@@ -159,7 +169,12 @@ def _runner(function: Handler) -> Callable[..., None]:
         ctx: typer.Context = values.pop("ctx")
         before = ctx.obj if isinstance(ctx.obj, dict) else {}
         flags = {**before, **_given({name: values.pop(name) for name in COMMON})}
-        code = function(Session(flags), **values)
+        session = Session(flags)
+        try:
+            code = function(session, **values)
+        except DeltasealError as error:
+            sys.stderr.write(render_error(error, session.language()))
+            code = exit_for_code(error.code, status=getattr(error, "status", None))
         if code:
             raise typer.Exit(int(code))
 

@@ -22,7 +22,8 @@ from schemathesis.schemas import APIOperation
 
 from cli.demo import catalogue, people
 from cli.demo.network import Network
-from node.http.problems import PROBLEM_MEDIA_TYPE, REGISTRY
+from node.http.problemrows import REGISTRY
+from node.http.problems import PROBLEM_MEDIA_TYPE
 from node.runtime import ROUTERS
 from tests.e2e.papers import FIRM, LEASE, Raw, fresh_file, lease_wish, meta_of
 

@@ -20,7 +20,8 @@ from cli.exitcodes import (
     exit_for_verdict,
     worst,
 )
-from node.http.problems import REGISTRY
+from cli.titles import OWN_TITLES
+from node.http.problemrows import REGISTRY
 from verifier.verdicts import VerdictKind
 
 
@@ -47,6 +48,11 @@ def test_every_error_has_an_exit_code() -> None:
 def test_every_problem_of_the_node_has_an_exit_code() -> None:
     missing = sorted(REGISTRY.keys() - ERROR_EXITS.keys())
     assert not missing, f"give these a row in cli/exitcodes.py: {missing}"
+
+
+def test_every_error_has_one_chinese_title_of_its_own_or_of_the_node() -> None:
+    assert not OWN_TITLES.keys() & REGISTRY.keys()
+    assert OWN_TITLES.keys() | REGISTRY.keys() == ERROR_EXITS.keys()
 
 
 def test_no_error_ends_as_success_or_as_a_verdict() -> None:

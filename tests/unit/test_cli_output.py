@@ -11,6 +11,7 @@ import pytest
 from cli.errors import ApiProblem, InputInvalid
 from cli.output import Output, plain, render_error
 from cli.views import VIEWS, WORDS, word
+from node.http.problemrows import REGISTRY
 from verifier.verdicts import VerdictKind
 
 MATERIAL = {
@@ -91,6 +92,18 @@ def test_every_column_has_a_heading_in_both_languages(name: str) -> None:
 def test_an_error_says_what_why_where_and_what_next() -> None:
     text = render_error(InputInvalid("The list is empty", hint="Name its columns", place="a.csv"))
     assert text == "error: a.csv: the list is empty (input_invalid)\nhint: name its columns\n"
+
+
+def test_an_error_in_chinese_begins_with_its_title() -> None:
+    text = render_error(InputInvalid("The list is empty", hint="Name its columns", place="a.csv"), "zh")
+    assert text.splitlines() == [
+        "错误：输入内容无效（input_invalid）",
+        "error: a.csv: the list is empty (input_invalid)",
+        "hint: name its columns",
+    ]
+    assert render_error(ApiProblem("rate_limited", status=429), "zh").startswith(
+        f"错误：{REGISTRY['rate_limited'].zh}（rate_limited）"
+    )
 
 
 def test_a_problem_shows_its_code_fields_and_request() -> None:

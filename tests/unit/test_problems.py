@@ -17,9 +17,8 @@ import node
 import verifier
 from anchor.errors import DeltasealError
 from node.http.errors import FieldFault, NodeBusy, RateLimited, RequestInvalid
+from node.http.problemrows import FRAME_CODES, REGISTRY
 from node.http.problems import (
-    FRAME_CODES,
-    REGISTRY,
     _http_problem,
     _parameter_error,
     choose_language,
