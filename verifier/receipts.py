@@ -134,10 +134,11 @@ class ReceiptFindings:
     @property
     def verdict(self) -> ReceiptVerdict:
         """The one word that the steps amount to."""
-        reason = next((each for each in self.reasons if each.outcome is self.outcome), None)
-        if reason is None or self.outcome is Outcome.PASS:
+        worst = self.outcome
+        reason = next((each for each in self.reasons if each.outcome is worst), None)
+        if reason is None or worst is Outcome.PASS:
             return ReceiptVerdict.VALID if reason is not None else ReceiptVerdict.UNPROVEN
-        if self.outcome is Outcome.FAIL:
+        if worst is Outcome.FAIL:
             return _FAILURES.get(reason.detail.removeprefix("document_"), ReceiptVerdict.PROOF_INVALID)
         return ReceiptVerdict.STALE if reason.detail == "stale" else ReceiptVerdict.UNPROVEN
 
