@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import date
 from itertools import islice
 from pathlib import Path
+from typing import TypeAlias
 
 from anchor.chain.contracts import encode_call, gas_for_append
 from anchor.chain.deploy import CouncilActs, Deployment, Profile, Role, deploy
@@ -132,6 +133,9 @@ def admit_sender(gateway: Gateway, deployment: Deployment, council: CouncilActs,
         ),
     )
     return RawSender(gateway, deployment, signer, member_id)
+
+
+StartChain: TypeAlias = Callable[[Path], AbstractContextManager[BareChain]]
 
 
 @contextmanager

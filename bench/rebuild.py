@@ -11,16 +11,23 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from anchor.chain.finality import finality_for
 from anchor.errors import EngineMissing
-from bench.chains import FULL_BATCH, BareChain, bare_chain, bench_keys, clique_chain, document_records
+from bench.chains import (
+    FULL_BATCH,
+    BareChain,
+    StartChain,
+    bare_chain,
+    bench_keys,
+    clique_chain,
+    document_records,
+)
 from bench.figures import Figure, alternate, compare
 from bench.runner import run
 from bench.stage import Bench
@@ -34,7 +41,6 @@ ROUNDS = 3
 BLOCKS_A_CALL = 16
 SINGLES_WINDOW = 1000  # A Clique signer makes a block in two seconds only.
 _JSON = {"content-type": "application/json"}
-_Start: TypeAlias = Callable[[Path], AbstractContextManager[BareChain]]
 INDEX_CACHE_BYTES = 256 << 20
 
 
@@ -114,7 +120,7 @@ def measure(bench: Bench) -> list[Figure]:
     return figures + _measure_engine(bench, clique_chain, bench.sizes[1:], "geth")
 
 
-def _measure_engine(bench: Bench, start: _Start, sizes: Sequence[int], engine: str) -> list[Figure]:
+def _measure_engine(bench: Bench, start: StartChain, sizes: Sequence[int], engine: str) -> list[Figure]:
     figures: list[Figure] = []
     with start(bench.folder / f"rebuild-{engine}") as chain:
         sender, done = chain.admit(1), 0

@@ -1,11 +1,13 @@
 """How fast are receipts built, 64 by one eth_getProof? Beside: the chain client's eth_getProof, a call a receipt.
 
-The product does all that a node does beside unwrapping salts: ask, cut the proof by slots, path, build, check.
+The product does all that a node does beside unwrapping salts: ask, cut the proof by slots, path, build, check. On the
+embedded engine and, where go-ethereum 1.13 is installed, on one Clique signer.
 """
 
 from __future__ import annotations
 
 import random
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -17,15 +19,18 @@ from anchor.chain.contracts import event_topic, parse_batch_appended
 from anchor.chain.stateproofs import read_headers, read_proofs
 from anchor.commitments import Commitment, commit, open_fields
 from anchor.entries import BatchEntry
+from anchor.errors import EngineMissing
 from anchor.headers import Engine
 from anchor.merkle import GrowingTree
 from anchor.records import RECORD_BYTES, Flag, MaterialRecord, encode_record, record_id
 from anchor.slots import batch_slot, claim_slot, document_slot
 from anchor.tags import derive_domain_keys
-from bench.chains import BareChain, bare_chain
+from bench.chains import BareChain, StartChain, bare_chain, clique_chain
 from bench.figures import Figure, alternate, compare
 from bench.runner import run
 from bench.stage import Bench
+from cli.consortium.geth import find_geth
+from verifier.receiptforms import LABELS
 from verifier.receipts import ChainFacts, DocumentSlot, build_receipt
 
 BATCHES, BATCH_RECORDS, RECEIPTS, ROUNDS = 200, 64, 64, 5
@@ -76,7 +81,8 @@ class Stand:
         made = chain.deployment
         self.facts = ChainFacts(made.chain_id, made.genesis, made.directory, made.ledger)
         self.batches = self._read_batches()
-        self.headers = read_headers(chain.gateway, [self.head.number], Engine.EMBEDDED)
+        engine = Engine(chain.engine)
+        self.headers, self.finality = read_headers(chain.gateway, [self.head.number], engine), LABELS[engine]
 
     def _read_batches(self) -> list[tuple[BatchEntry, list[bytes]]]:
         topic, ledger = event_topic("Ledger", "BatchAppended"), self.chain.deployment.ledger
@@ -112,7 +118,7 @@ class Stand:
             named = zip((7, 8), proof.values[2:], strict=True)
             build_receipt(
                 chain=self.facts,
-                finality="operator",
+                finality=self.finality,
                 opening=open_fields(fields_of(number), salt_of(number), OPENED),
                 batch=records,
                 index=index,
@@ -140,7 +146,17 @@ class Stand:
 
 def measure(_bench: Bench) -> list[Figure]:
     """Build 64 receipts of random documents a round, and ask for the same proofs singly and together."""
-    with TemporaryDirectory(prefix="deltaseal-bench-") as folder, bare_chain(Path(folder) / "chain") as chain:
+    figures = _engine("embedded", bare_chain)
+    try:
+        find_geth()
+    except EngineMissing:
+        print("go-ethereum is not installed: its figures are left out", file=sys.stderr)
+        return figures
+    return figures + _engine("geth", clique_chain)
+
+
+def _engine(name: str, start: StartChain) -> list[Figure]:
+    with TemporaryDirectory(prefix="deltaseal-bench-") as folder, start(Path(folder) / "chain") as chain:
         stand = Stand(chain)
 
         def chosen(number: int) -> list[int]:
@@ -155,7 +171,9 @@ def measure(_bench: Bench) -> list[Figure]:
                 lambda number, whole=together: stand.ask(chosen(number), together=whole),
             )
             figures.append(
-                compare("receipts built", f"{BATCHES} batches", pairs, unit="/s", floor=floor, goal=goal)
+                compare(
+                    "receipts built", f"{BATCHES} batches, {name}", pairs, unit="/s", floor=floor, goal=goal
+                )
             )
         return figures
 
