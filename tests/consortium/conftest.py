@@ -46,7 +46,11 @@ def consortium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consortium]
         yield Consortium(network, starter.group)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """Stop the network when the next test is of another folder: eight processes would run on beside it."""
+    """Stop the network when the next test is of another folder: eight processes would run on beside it.
+
+    Last, since a module's fixtures heal what they broke of it.
+    """
     if nextitem is None or nextitem.path.parent != item.path.parent:
         _RUNNING.close()

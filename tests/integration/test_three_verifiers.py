@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from anchor.base64url import render_base64url
+from anchor.canonical import canonical_bytes
 from anchor.commitments import Commitment, verify_opening
 from anchor.entries import batch_hash
 from anchor.errors import OpeningMismatch
@@ -27,13 +29,14 @@ from tests.support.verifier_cases import (
     encode,
     mutations,
     network_case,
+    tangles,
     text_flips,
     vector_cases,
 )
 from tests.unit import receipt_factory as made
 from verifier.proofs.errors import ProofError
 from verifier.proofs.inclusion import verify_batch_slot, verify_inclusion
-from verifier.receipts import Receipt, ReceiptMalformed, parse_receipt, render_receipt
+from verifier.receipts import SLOTS_FIELD, Receipt, ReceiptMalformed, parse_receipt, render_receipt
 from verifier.trust import render_trust
 
 Lines = list[dict[str, Any]]
@@ -134,6 +137,45 @@ def test_flipped_text_is_judged_alike(every: int) -> None:
     changed = list(text_flips(case, every=every))
     for each, lines in zip(changed, compare(changed), strict=True):
         assert lines[-1]["verdict"] != "valid" or meaning(each.receipt) == meaning(case.receipt), each.name
+
+
+def genuine() -> list[VerifierCase]:
+    """Receipts that were not tampered with: of two chains, of several materials, valid, revoked and expired ones."""
+    named = [case for case in vector_cases() if case.name.startswith("network ")]
+    return [*named, *(case for case in vector_cases() if case.python_lines()[-1]["verdict"] == "valid")]
+
+
+def told(receipt: bytes) -> bytes:
+    """Return what a receipt says without what no verdict rests on.
+
+    That is a time stamp; headers behind the first, of which the seals alone count; and documents that were not sealed,
+    whose status is proved as well and is no part of the material.
+    """
+    said, shown, *rest = meaning(receipt)
+    said.pop("timestamp", None)
+    sealed = next((value for name, value, _ in shown if name == SLOTS_FIELD), [])
+    names = ("memberId", "domain", "epoch", "docTag")
+    documents = [each for each in said["status"]["documents"] if [each[name] for name in names] in sealed]
+    status = {**said["status"], "documents": documents}
+    return canonical_bytes([{**said, "headers": said["headers"][:1], "status": status}, shown, *rest])
+
+
+@pytest.mark.parametrize(
+    "count", [pytest.param(600, id="600"), pytest.param(60_000, id="60000", marks=pytest.mark.full)]
+)
+def test_several_changes_at_once_are_judged_alike_and_none_passes_that_alters_the_meaning(
+    count: int, record_property: Callable[[str, object], None]
+) -> None:
+    cases, step, ends = genuine(), 600, Counter[str]()
+    said = {told(each.receipt) for each in cases}
+    for seed in range(count // step):
+        changed = list(tangles(cases, count=step, seed=seed))
+        for each, lines in zip(changed, compare(changed), strict=True):
+            ends[lines[-2]["detail"] if lines[-1]["verdict"] != "valid" else "valid"] += 1
+            assert lines[-1]["verdict"] != "valid" or told(each.receipt) in said, each.name
+    # Changes that only break the form would prove little.
+    assert sum(ends.values()) - ends["receipt_malformed"] > count // 5
+    record_property("count", f"receipts with several changes: {count}, {dict(ends.most_common())}")
 
 
 TEXTS = {
@@ -357,3 +399,16 @@ def test_contract_judges_flipped_bits_alike(contract: ContractVerifier, every: i
     whole = made.receipt(shown=("agency", "documentNo", "subjects", "typeCode"))
     case = VerifierCase("made", encode(render_receipt(whole)), b"")
     compare_contract(contract, list(byte_flips(case, every=every)), logged_by(case.receipt))
+
+
+@pytest.mark.parametrize(
+    "count", [pytest.param(200, id="200"), pytest.param(5_000, id="5000", marks=pytest.mark.full)]
+)
+def test_contract_judges_several_changes_at_once_alike(contract: ContractVerifier, count: int) -> None:
+    case = network_case()
+    others = [each for each in vector_cases() if each.name.startswith("network ")]
+    changed = [
+        each for each in tangles(others, count=count, seed=7) if len(each.receipt) < 2 * len(case.receipt)
+    ]
+    ends = compare_contract(contract, changed, logged_by(case.receipt))
+    assert {"other_commitment", "not_included", "same_entry"} <= ends

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import copy
 import json
-from collections.abc import Callable, Iterator
+import random
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -125,6 +126,50 @@ def text_flips(case: VerifierCase, *, every: int) -> Iterator[VerifierCase]:
         yield case.of(f"text byte {at}", case.receipt[:at] + flipped + case.receipt[at + 1 :])
 
 
+def tangles(cases: Sequence[VerifierCase], *, count: int, seed: int) -> Iterator[VerifierCase]:
+    """Yield receipts with two to six changes at random, among them parts of the other cases' receipts."""
+    chance = random.Random(seed)
+    shown = [json.loads(case.receipt) for case in cases]
+    for number in range(count):
+        at = chance.randrange(len(cases))
+        value = shown[at]
+        for _ in range(chance.randrange(2, 7)):
+            value = _tangle(value, chance.choice(shown), chance)
+        yield cases[at].of(f"tangle {number} of seed {seed}", encode(value))
+
+
+def _tangle(value: Json, other: Json, chance: random.Random) -> Json:
+    """Change one part: a bit, the same place of another receipt, two parts for each other, or any other value."""
+    places = list(walk(value))
+    path, part = chance.choice(places)
+    kind = chance.randrange(16)
+    if kind <= 6:
+        return put(value, path, _flipped(part, chance))
+    if kind <= 11:
+        return put(value, path, dict(walk(other)).get(path, part))
+    if kind <= 13:
+        alike = [place for place, found in places if type(found) is type(part) and not _overlap(place, path)]
+        second = chance.choice(alike or [path])
+        swapped = put(value, path, dict(places)[second])
+        return put(swapped, second, part) if second != path else value
+    if kind == 14 and isinstance(part, list) and part:
+        again = [*part, chance.choice(part)]
+        return put(value, path, chance.sample(again, chance.randrange(len(again))))
+    return put(value, path, chance.choice(alternatives(part)))
+
+
+def _overlap(one: tuple[str | int, ...], two: tuple[str | int, ...]) -> bool:
+    return one[: len(two)] == two[: len(one)]
+
+
+def _flipped(part: Json, chance: random.Random) -> Json:
+    raw, write = as_bytes(part)
+    if not raw:
+        return part + chance.choice((-1, 1)) if type(part) is int else part
+    at = chance.randrange(len(raw))
+    return write(raw[:at] + bytes([raw[at] ^ 1 << chance.randrange(8)]) + raw[at + 1 :])
+
+
 def walk(value: Json, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Json]]:
     """Yield (path, value) of every part of a JSON value, the whole first."""
     yield path, value
@@ -184,7 +229,8 @@ def _members(
 def as_bytes(value: Json) -> tuple[bytes, Callable[[bytes], str]]:
     """Return the bytes that a text stands for, and how they are written; none for other values."""
     if isinstance(value, str) and value.startswith("0x"):
-        return bytes.fromhex(value[2:]), lambda raw: "0x" + raw.hex()
+        with suppress(ValueError):
+            return bytes.fromhex(value[2:]), lambda raw: "0x" + raw.hex()
     if isinstance(value, str) and len(value) > 20:
         with suppress(Base64urlMalformed):
             return parse_base64url(value), render_base64url
