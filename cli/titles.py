@@ -1,12 +1,11 @@
 """Chinese titles of errors on the terminal; the English words are each error's own.
 
-Codes that a node may answer have their titles in `node/http/problemrows.py`, which is read when an error is printed in
-Chinese and not before. Must not import typer or httpx.
+Codes that a node may answer have their titles in `anchor/problemrows.py`. Must not import typer or httpx.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
+from anchor.problemrows import REGISTRY
 
 OWN_TITLES: dict[str, str] = {
     "deltaseal_error": "程序错误",
@@ -37,5 +36,4 @@ def chinese_title(code: str) -> str:
     """Return the Chinese title of `code`; of an unknown one that of an internal error."""
     if code in OWN_TITLES:
         return OWN_TITLES[code]
-    rows = import_module("node.http.problemrows").REGISTRY
-    return str(rows.get(code, rows["internal"]).zh)
+    return REGISTRY.get(code, REGISTRY["internal"]).zh

@@ -20,8 +20,8 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from anchor.errors import DeltasealError
+from anchor.problemrows import REGISTRY, ProblemRow
 from node.http.errors import FieldFault, HttpError, RequestInvalid
-from node.http.problemrows import REGISTRY, ProblemRow
 from verifier.errors import declared_places
 
 Language = Literal["zh", "en"]

@@ -20,9 +20,9 @@ import schemathesis
 from hypothesis import HealthCheck, Phase
 from schemathesis.schemas import APIOperation
 
+from anchor.problemrows import REGISTRY
 from cli.demo import catalogue, people
 from cli.demo.network import Network
-from node.http.problemrows import REGISTRY
 from node.http.problems import PROBLEM_MEDIA_TYPE
 from node.runtime import ROUTERS
 from tests.e2e.papers import FIRM, LEASE, Raw, fresh_file, lease_wish, meta_of

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from anchor.errors import DeltasealError
+from anchor.problemrows import REGISTRY
 from cli.exitcodes import (
     ERROR_EXITS,
     MEANINGS,
@@ -21,7 +22,6 @@ from cli.exitcodes import (
     worst,
 )
 from cli.titles import OWN_TITLES
-from node.http.problemrows import REGISTRY
 from verifier.verdicts import VerdictKind
 
 

@@ -8,10 +8,10 @@ import json
 
 import pytest
 
+from anchor.problemrows import REGISTRY
 from cli.errors import ApiProblem, InputInvalid
 from cli.output import Output, plain, render_error
 from cli.views import VIEWS, WORDS, word
-from node.http.problemrows import REGISTRY
 from verifier.verdicts import VerdictKind
 
 MATERIAL = {

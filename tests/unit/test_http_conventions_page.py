@@ -3,11 +3,11 @@
 import re
 from pathlib import Path
 
+from anchor.problemrows import REGISTRY
 from node.http.auth import SCOPES
 from node.http.idempotency import LIFE_SECONDS, MAX_KEY_CHARS
 from node.http.limits import SECURITY_HEADERS, UNLIMITED_PATHS, HttpLimits
 from node.http.multipart import MAX_META_BYTES, MAX_NAME_BYTES
-from node.http.problemrows import REGISTRY
 from node.http.strictjson import BODY_LIMIT_BYTES, MAX_DEPTH
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "http-conventions.md").read_text("utf-8")

@@ -16,8 +16,8 @@ import anchor
 import node
 import verifier
 from anchor.errors import DeltasealError
+from anchor.problemrows import FRAME_CODES, REGISTRY
 from node.http.errors import FieldFault, NodeBusy, RateLimited, RequestInvalid
-from node.http.problemrows import FRAME_CODES, REGISTRY
 from node.http.problems import (
     _http_problem,
     _parameter_error,

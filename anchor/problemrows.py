@@ -1,7 +1,8 @@
 """The one table from error code to HTTP status and words, Chinese and English.
 
 Every code of every `DeltasealError` has a row here or, where no node is asked, in `cli/titles.py`; tests walk the
-classes. Imports nothing of the frame, so that the command line may read it. Spec page: docs/reference/problems.md.
+classes. At the bottom, since the node's HTTP frame and the command line read it and neither may import the other.
+Imports nothing. Spec page: docs/reference/problems.md.
 """
 
 from __future__ import annotations
