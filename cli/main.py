@@ -43,8 +43,8 @@ from cli.commands import (
     verify,
 )
 from cli.demo import command as demo
-from cli.exitcodes import ExitCode, exit_for_code
-from cli.output import render_error
+from cli.exitcodes import ExitCode
+from cli.output import report_error
 from cli.session import root_callback
 from cli.settings import refuse_secret_arguments
 
@@ -112,8 +112,7 @@ def run(argv: Sequence[str]) -> int:
     except TyperException as error:
         return _report_usage(error)
     except DeltasealError as error:
-        sys.stderr.write(render_error(error))
-        return exit_for_code(error.code, status=getattr(error, "status", None))
+        return report_error(error)
     except BrokenPipeError:
         return _close_pipe()
     except Exception as error:  # noqa: BLE001 - the last line of defence: no trace reaches a user

@@ -18,7 +18,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from anchor.errors import DeltasealError
 from cli.errors import ApiProblem, CliError
+from cli.exitcodes import ExitCode, exit_for_code
 from cli.titles import chinese_title
 from cli.views import VIEWS, Column, View
 
@@ -218,6 +220,12 @@ def render_error(error: BaseException, lang: str = "en") -> str:
     if request_id := getattr(error, "request_id", ""):
         lines.append(f"request: {request_id}")
     return "\n".join(plain(line) for line in lines) + "\n"
+
+
+def report_error(error: DeltasealError, lang: str = "en") -> ExitCode:
+    """Write an error to stderr and return the exit code that it ends with."""
+    sys.stderr.write(render_error(error, lang))
+    return exit_for_code(error.code, status=getattr(error, "status", None))
 
 
 def _lower_first(text: str) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,8 +18,8 @@ import typer
 
 from anchor.errors import DeltasealError
 from cli.client import NodeClient
-from cli.exitcodes import MEANINGS, ExitCode, exit_for_code
-from cli.output import Output, render_error
+from cli.exitcodes import MEANINGS, ExitCode
+from cli.output import Output, report_error
 from cli.settings import OUTPUT_FORMATS, Settings, read_secret, readable_by_others, sends_key_in_clear
 
 Handler = Callable[..., int | None]
@@ -173,8 +172,7 @@ def _runner(function: Handler) -> Callable[..., None]:
         try:
             code = function(session, **values)
         except DeltasealError as error:
-            sys.stderr.write(render_error(error, session.language()))
-            code = exit_for_code(error.code, status=getattr(error, "status", None))
+            code = report_error(error, session.language())
         if code:
             raise typer.Exit(int(code))
 
