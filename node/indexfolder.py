@@ -52,7 +52,7 @@ def drop_index(folder: Path) -> int:
     if not folder.exists():
         return 0
     folder.rename(doomed)
-    size_bytes = sum(path.stat().st_size for path in doomed.iterdir())
+    size_bytes = sum(path.stat().st_size for path in doomed.rglob("*") if path.is_file())
     shutil.rmtree(doomed)
     return size_bytes
 
