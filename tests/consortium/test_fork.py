@@ -6,14 +6,12 @@ seals. QP's twin follows the second one; what the nodes sign of their logs gives
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import httpx
 import pytest
 
 from cli.consortium.folder import START
@@ -21,12 +19,10 @@ from cli.consortium.network import GethSigner, SignerGroup
 from cli.demo import people
 from cli.demo.build import free_ports
 from cli.demo.network import Network, wait_ready
-from cli.demo.parts import Part
 from tests.consortium.conftest import Consortium
 from tests.consortium.traffic import push, wait_until
 from tests.e2e.papers import Raw
-from tests.faults.test_forks import set_lines, settle
-from tests.integration.cli_node_factory import run_cli
+from tests.support.forks import leave_whole, log_state, require_alarm, run_audit, set_lines, twin_of
 from tests.support.geth import geth_binary
 
 pytestmark = pytest.mark.timeout(600)
@@ -42,10 +38,6 @@ class Forked:
     pd: Raw
     qp: Raw
 
-    def log_of(self, client: Raw) -> str:
-        answer = httpx.get(client.url + "/readyz", trust_env=False, timeout=30)
-        return str(answer.json()["parts"]["log"])
-
 
 @pytest.fixture(scope="module")
 def forked(consortium: Consortium, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forked]:
@@ -53,15 +45,13 @@ def forked(consortium: Consortium, tmp_path_factory: pytest.TempPathFactory) -> 
     network.settle(timeout_s=150.0)
     qp, pd = network.nodes["QP"], network.nodes["PD"]
     qp.part.stop()
-    for signer in consortium.group.signers:
-        signer.part.terminate()
-    for signer in consortium.group.signers:
-        signer.part.stop()
+    consortium.group.stop()
     home = consortium.group.signers[0].made.folder.parent
     shutil.copytree(home, folder / "chain", ignore=shutil.ignore_patterns("*.ipc"))
     shutil.copytree(qp.folder, folder / "qp")
     with ExitStack() as stack:
-        stack.callback(leave_whole, consortium)
+        stack.callback(consortium.heal)
+        stack.callback(leave_whole, network, USUAL)
         consortium.group.start()
         consortium.group.wait_line()
         second = second_group(consortium.group.signers, folder)
@@ -73,8 +63,7 @@ def forked(consortium: Consortium, tmp_path_factory: pytest.TempPathFactory) -> 
         set_lines(pd.folder, OFTEN)
         pd.part.stop()
         pd.restart()
-        argv = [str(folder / "qp") if each == str(qp.folder) else each for each in qp.part.argv]
-        twin = Part("qp-twin", argv, logs=folder, fix="see its log")
+        twin = twin_of(qp, folder / "qp")
         stack.callback(twin.stop)
         twin.start()
         wait_ready(twin, qp.url)
@@ -102,22 +91,6 @@ def second_group(signers: Sequence[GethSigner], folder: Path) -> SignerGroup:
     return SignerGroup(found)
 
 
-def leave_whole(consortium: Consortium) -> None:
-    """Bring QP back to the chain and settle what is left: other tests of this session find the network as it was."""
-    network = consortium.network
-    for name in ("PD", "QP"):
-        node = network.nodes[name]
-        node.part.stop()
-        set_lines(node.folder, USUAL)
-        node.part.start()
-        node.part.wait_line()
-    for node in network.nodes.values():
-        for member in network.nodes.values():
-            settle(node, member.member.member_id)
-        wait_ready(node.part, node.url)
-    consortium.heal()
-
-
 def test_two_final_chains_are_found_by_both_nodes_and_nothing_reads_valid(
     forked: Forked, tmp_path: Path
 ) -> None:
@@ -131,25 +104,11 @@ def test_two_final_chains_are_found_by_both_nodes_and_nothing_reads_valid(
             timeout_s=150.0,
         )
         wait_until(
-            lambda c=client: forked.log_of(c) == "fork_detected",  # type: ignore[misc]
+            lambda c=client: log_state(c) == "fork_detected",  # type: ignore[misc]
             "the alarm",
             timeout_s=150.0,
         )
-    verdict = forked.pd.verify(ours["sha256"])
-    assert (verdict["verdict"], verdict["lastKnown"]) == ("stale", "valid")
-    assert "fork_detected" in {each["code"] for each in verdict["reasons"]}
-    assert "deltaseal_fork_detected 1.0" in httpx.get(forked.pd.url + "/metrics", trust_env=False).text
-    code, said = audit(network, tmp_path)
+    require_alarm(forked.pd, ours["sha256"])
+    code, said = run_audit(network, tmp_path)
     assert (code, said["result"]) == (10, "broken")
     assert [each["memberId"] for each in said["forks"]] == [people.QP_MEMBER]
-
-
-def audit(network: Network, folder: Path) -> tuple[int, dict[str, object]]:
-    """Run `deltaseal audit log` as PD's clerk against the first signer; return its exit code and JSON."""
-    node, made = network.nodes["PD"], network.deployment
-    trust = folder / "trust.json"
-    facts = {name: "0x" + getattr(made, name).hex() for name in ("genesis", "directory", "ledger")}
-    trust.write_text(json.dumps({"chainId": made.chain_id, **facts}))
-    known = ["--url", node.url, "--api-key-file", str(node.key_files[people.PD.key]), "--rpc", network.rpc]
-    done = run_cli(["audit", "log", "--trust", str(trust), "-o", "json", *known], folder)
-    return done.returncode, json.loads(done.stdout)

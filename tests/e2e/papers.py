@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,11 +152,3 @@ def wait_verdict(client: Raw, sha256: str, wanted: str) -> str:
             break
         time.sleep(0.1)
     return str(verdict)
-
-
-def wait_until(reached: Callable[[], bool]) -> None:
-    for _ in range(1200):
-        if reached():
-            return
-        time.sleep(0.05)
-    raise AssertionError("it was not reached within a minute")

@@ -16,7 +16,7 @@ from cli.demo.network import missing_for_readiness
 from cli.demo.parts import Part
 from cli.errors import ApiProblem
 from tests.e2e.demo_process import KeptDemo, alive, demo_argv
-from tests.e2e.papers import wait_until
+from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,11 @@ def test_entry_put_and_approved_at_one_node_is_live_at_all(kept: KeptDemo) -> No
         client.post("/v1/catalog/materialType/M9001/approve", {"version": 1}, query={"wait": "final"})
     for node in kept.ready["nodes"]:
         with client_of(node) as client:
-            wait_until(lambda client=client: state_of(client, "M9001") == "approved")
+            until(
+                lambda client=client: state_of(client, "M9001") == "approved",
+                "the entry is approved",
+                within_s=60,
+            )
             found = client.get("/v1/catalog/materialType/M9001")
             assert found["digest"] == made["digest"]
             assert found["proof"]["block"] > 0

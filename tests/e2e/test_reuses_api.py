@@ -24,8 +24,8 @@ from tests.e2e.papers import (
     invoice_wish,
     lease_wish,
     meta_of,
-    wait_until,
 )
+from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,11 @@ def pushed(client: Raw, **changes: Any) -> tuple[File, dict[str, Any]]:
 def wait_known(client: Raw, sha256: str) -> None:
     """Wait until every node has followed the chain to the document; its own node has when the push answers."""
     for other in client.others():
-        wait_until(lambda other=other: other.verify(sha256)["verdict"] not in ("unknown", "pending"))
+        until(
+            lambda other=other: other.verify(sha256)["verdict"] not in ("unknown", "pending"),
+            "the document is known",
+            within_s=60,
+        )
 
 
 def failed_check(answer: dict[str, Any]) -> str:
@@ -219,7 +223,9 @@ def test_a_pending_use_names_its_job_and_ends(pd: Raw, qp: Raw) -> None:
     ended = qp.post("/v1/reuses", invoice_wish(number), wait="final").json()
     assert failed_check(ended) == "consume:consumed"
     # The chain may know of the consumption before the worker has written down what the first asking got.
-    wait_until(lambda: qp.get(answer.headers["location"]).json()["status"] == "done")
+    until(
+        lambda: qp.get(answer.headers["location"]).json()["status"] == "done", "the job is done", within_s=60
+    )
     assert qp.get(job.json()["resultUrl"]).json()["outcome"] == "granted"
 
 

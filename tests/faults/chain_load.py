@@ -17,10 +17,10 @@ from anchor.signer import Signer
 from node.store.leveldb import LevelStore
 from tests.faults.wild_chain import LaggingFinality, WildChain
 from tests.integration.running_chain import random_record
+from tests.support.waiting import BOUND_S
 
 BATCH_RECORDS = 8
 WINDOW = 6
-BOUND_S = 180.0
 REVOKED = 4
 
 

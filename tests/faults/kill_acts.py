@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 import secrets
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,8 +19,8 @@ from cli.demo import people
 from cli.demo.network import DemoNode, Network
 from tests.e2e.papers import INVOICE, File, Raw, fresh_file, invoice_wish, lease_wish, meta_of
 from tests.faults.node_spawner import Spawner, is_serving, wait_serving
+from tests.support.waiting import until
 
-BOUND_S = 180.0
 SMALL, BIG = 2000, (5 << 20) + 7
 REASON = {"reasonCode": 4, "reason": "test"}
 
@@ -95,23 +94,13 @@ class Stand:
 
     def wait_serving_or_dead(self, name: str) -> None:
         """Wait until a node is ready, or has ended at its fail point."""
-        self.until(
-            lambda: is_serving(self.node(name).url) or not self.is_running(name), f"{name} serves or ends"
-        )
+        until(lambda: is_serving(self.node(name).url) or not self.is_running(name), f"{name} serves or ends")
 
     def is_running(self, name: str) -> bool:
         return self.spawner.is_running(self.node(name).folder)
 
     def kill(self, name: str) -> None:
         self.spawner.kill(self.node(name).folder)
-
-    def until(self, probe: Callable[[], Any], what: str) -> None:
-        deadline = time.monotonic() + BOUND_S
-        while time.monotonic() < deadline:
-            if probe():
-                return
-            time.sleep(0.03)
-        raise AssertionError(f"never came: {what}")
 
     def pick_known(self, client: Raw, digests: list[str]) -> str | None:
         """Return one of the digests that `client`'s node calls valid; None when it knows none or is dead."""

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.faults.kill_acts import (
-    BOUND_S,
     Act,
     Errand,
     Stand,
@@ -27,6 +26,7 @@ from tests.faults.kill_acts import (
     revoke,
     supersede,
 )
+from tests.support.waiting import BOUND_S
 
 CLIENTS = 5
 REPEATED = 40

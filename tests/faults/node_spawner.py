@@ -20,8 +20,9 @@ from urllib.parse import urlsplit
 
 from eth_account import Account
 
+from tests.support.waiting import BOUND_S, until
+
 ROOT = Path(__file__).resolve().parents[2]
-BOUND_S = 180.0
 
 
 class Spawner:
@@ -71,12 +72,7 @@ class Spawner:
 
 def wait_serving(url: str) -> None:
     """Wait until the node answers and is ready."""
-    deadline = time.monotonic() + BOUND_S
-    while time.monotonic() < deadline:
-        if is_serving(url):
-            return
-        time.sleep(0.03)
-    raise AssertionError("the node did not become ready")
+    until(lambda: is_serving(url), "the node is ready")
 
 
 def is_serving(url: str) -> bool:

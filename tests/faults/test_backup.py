@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,6 +27,7 @@ from node.keys import KeyFolder
 from node.runtime import read_passphrase
 from node.services.backups import check_backup
 from tests.e2e.papers import File, Raw, fresh_file, meta_of
+from tests.support.waiting import until
 from verifier import rows
 from verifier.rows import decode_point, encode_point
 
@@ -75,14 +75,6 @@ class Stand:
 
     def says_valid(self, file: File) -> bool:
         return bool(self.qp.verify(file.sha256)["verdict"] == "valid")
-
-    def until(self, probe: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + 180
-        while time.monotonic() < deadline:
-            if probe():
-                return
-            time.sleep(0.05)
-        raise AssertionError(f"never came: {what}")
 
     def holds(self, file: File, material: dict[str, Any]) -> bool:
         content = self.qp.http.get(f"/v1/materials/{material['materialId']}/content", headers=READ)
@@ -133,7 +125,7 @@ def test_an_old_copy_goes_on_where_the_chain_is_and_anchors_once(stand: Stand, t
     # What the copy does not hold is still on chain, and no other's word about it changes.
     assert all(stand.qp.get(f"/v1/materials/{one['materialId']}").status_code == 404 for _, one in later)
     for file, _ in later:  # Once its index, which is built anew, has come so far.
-        stand.until(partial(stand.says_valid, file), "known again from the chain")
+        until(partial(stand.says_valid, file), "known again from the chain")
     fresh = stand.push()
     final = [stand.qp.get(f"/v1/materials/{one['materialId']}").json() for _, one in (before, queued, fresh)]
     assert {one["anchor"]["status"] for one in final} == {"final"}
@@ -280,7 +272,7 @@ def test_a_chain_that_lost_final_blocks_is_accepted_by_dropping_the_index(stand:
     forget_final_block(stand.node.folder)
     stand.node.part.start()
     stand.node.part.wait_line()
-    stand.until(lambda: stand.qp.verify(file.sha256)["verdict"] == "stale", "a chain that stepped back")
+    until(lambda: stand.qp.verify(file.sha256)["verdict"] == "stale", "a chain that stepped back")
     assert "chain_regressed" in stand.qp.http.get("/readyz").text
     stand.node.part.stop()
     held = folder_bytes(stand.node.folder / "index")
@@ -289,4 +281,4 @@ def test_a_chain_that_lost_final_blocks_is_accepted_by_dropping_the_index(stand:
     assert json.loads(done.stdout)["droppedBytes"] == held > 0
     assert [path.name for path in stand.node.folder.glob("index*")] == []
     stand.node.restart()
-    stand.until(partial(stand.says_valid, file), "valid again, by the chain as it is now")
+    until(partial(stand.says_valid, file), "valid again, by the chain as it is now")

@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -23,21 +22,11 @@ from cli.demo.chainproof import count_records
 from cli.demo.network import Network, wait_ready
 from tests.e2e.papers import Raw, fresh_file, meta_of
 from tests.faults.chain_proxy import ChainProxy
+from tests.support.waiting import until
 
 FRESH_S = 2
 TYPE = "M9901"
-BOUND_S = 180.0
 ACT = {"reasonCode": "under_investigation", "reason": "test"}
-
-
-def until(probe: Callable[[], Any], what: str) -> Any:
-    """Return the first true answer of `probe`."""
-    deadline = time.monotonic() + BOUND_S
-    while time.monotonic() < deadline:
-        if found := probe():
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"never came: {what}")
 
 
 @dataclass

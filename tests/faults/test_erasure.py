@@ -12,7 +12,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,13 +36,14 @@ from node.store import rows
 from tests.e2e.papers import INVOICE, File, Raw, fresh_file, invoice_wish, lease_wish, meta_of
 from tests.faults import traces
 from tests.faults.test_power_loss import ACTOR, anchor_all, opened, push
+from tests.support.forks import set_lines
+from tests.support.waiting import until
 
 READ = {"deltaseal-purpose": "test", "deltaseal-case": "C-1"}
 # Nobody else in the network has these.
 SUBJECT = {"idType": "111", "id": "310104185001010997"}
 NUMBER = "TO-BE-ERASED-7b1f44"
 TITLE = "将被删除的独特标题-7b1f44"
-BOUND_S = 180.0
 
 
 def act(material_id: str, **changes: Any) -> dict[str, Any]:
@@ -53,16 +54,6 @@ def act(material_id: str, **changes: Any) -> dict[str, Any]:
         "confirm": material_id,
     }
     return {**body, **changes}
-
-
-def until(probe: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + BOUND_S
-    while time.monotonic() < deadline:
-        found = probe()
-        if found:
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"never came: {what}")
 
 
 def pushed(client: Raw, size: int = 3000, **changes: Any) -> tuple[File, dict[str, Any]]:
@@ -306,10 +297,8 @@ def test_a_receiver_that_must_keep_its_case_files_keeps_the_copy_and_flags_the_u
     network: Network, pd: Raw, xh: Raw
 ) -> None:
     node = network.nodes["XH"]
-    settings = node.folder / "deltaseal.toml"
-    usual = settings.read_text()
     node.part.stop()
-    settings.write_text('on_erasure_notice = "flag"\n' + usual)
+    set_lines(node.folder, 'on_erasure_notice = "flag"')
     node.restart()
     try:
         file, material = pushed(pd)
@@ -325,7 +314,7 @@ def test_a_receiver_that_must_keep_its_case_files_keeps_the_copy_and_flags_the_u
         assert xh.verify(file.sha256)["verdict"] == "erased"
     finally:
         node.part.stop()
-        settings.write_text(usual)
+        set_lines(node.folder, 'on_erasure_notice = "erase"')
         node.restart()
 
 

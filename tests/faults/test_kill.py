@@ -28,6 +28,7 @@ from tests.e2e.papers import Raw
 from tests.faults.kill_acts import Stand, make_stand
 from tests.faults.kill_storm import POINTS, Storm
 from tests.faults.node_spawner import Spawner, ease_start
+from tests.support.waiting import until
 
 READ = {"deltaseal-purpose": "test", "deltaseal-case": "C-1"}
 
@@ -121,7 +122,7 @@ def test_in_the_end_each_granted_reuse_has_its_bytes_and_one_record_on_chain(
         assert {one["outcome"] for one in found} == {"granted"}
         return all(one["anchor"]["status"] == "final" for one in found)
 
-    stand.until(all_final, "the records of all reuses are final")
+    until(all_final, "the records of all reuses are final")
     for name, digest in told.granted.items():
         url = stand.xh.get(f"/v1/reuses/{name}").json()["content"]["url"]
         assert hashlib.sha256(stand.xh.http.get(url, headers=READ).content).hexdigest() == digest
@@ -133,7 +134,7 @@ def test_in_the_end_each_granted_reuse_has_its_bytes_and_one_record_on_chain(
 def test_in_the_end_each_invoice_is_used_up_by_the_one_that_asked(stand: Stand) -> None:
     assert stand.told.consumed
     for name, wish in stand.told.consumed.items():
-        stand.until(
+        until(
             lambda name=name: stand.pd.get(f"/v1/reuses/{name}").json()["outcome"] == "granted",  # type: ignore[misc]
             "granted in the end",
         )
@@ -170,7 +171,7 @@ def anchored(stand: Stand, name: str, version: int) -> list[str]:
         found[:] = anchor["recordIds"]
         return anchor["status"] == "final" and bool(found)
 
-    stand.until(is_final, f"{name}.{version} is final")
+    until(is_final, f"{name}.{version} is final")
     return found
 
 

@@ -38,9 +38,9 @@ from node.store.leveldb import LevelStore
 from node.workers import follow_once
 from tests.e2e.papers import File, fresh_file, meta_of
 from tests.faults.test_kill import records_of
+from tests.support.waiting import BOUND_S
 
 ACTOR = Actor(people.QP.uscc, "test", "req_test")
-BOUND_S = 180.0
 ENTRY_OVERHEAD_BYTES = 96
 Op = Put | Delete
 

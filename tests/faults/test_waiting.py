@@ -26,8 +26,8 @@ from node.sightings import Sightings
 from tests.e2e.papers import INVOICE, Raw, fresh_file, invoice_wish, meta_of
 from tests.faults.chain_proxy import ChainProxy
 from tests.faults.settings import set_settings
-from tests.faults.test_dependency_faults import BOUND_S, until
 from tests.integration.cli_node_factory import run_cli
+from tests.support.waiting import BOUND_S, until
 
 NAMES = [wait.name for wait in WAITS]
 PAGE = Path(__file__).parents[2] / "docs/how-to/watch-a-node.md"

@@ -28,10 +28,10 @@ from anchor.errors import ChainUnavailable
 from anchor.signer import Signer
 from cli.demo.build import free_ports
 from tests.integration.running_chain import COUNCIL, profile_of
+from tests.support.waiting import BOUND_S
 
 CHAIN_ID = 310_000
 PERIOD_S = 0.03
-BOUND_S = 180.0
 _FLAGS = (
     *("--hardfork", "berlin", "--gas-price", "0", "--base-fee", "0", "--gas-limit", "60000000"),
     *("--order", "fifo", "--accounts", "0", "--no-mining", "--no-request-size-limit", "--silent"),
