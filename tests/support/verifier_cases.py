@@ -79,8 +79,15 @@ def stored(kind: str) -> list[dict[str, Json]]:
 
 def network_case() -> VerifierCase:
     """Return the receipt that five go-ethereum signers sealed."""
+    valid = next(case for case in network_cases() if case.name == "network valid")
+    return replace(valid, name="network")
+
+
+def network_cases() -> Iterator[VerifierCase]:
+    """Yield all receipts that these signers sealed."""
     recorded = json.loads((FOLDER / "clique-network.json").read_text("utf-8"))
-    return VerifierCase("network", encode(recorded["receipts"]["valid"]), encode(recorded["trust"]))
+    for name, receipt in recorded["receipts"].items():
+        yield VerifierCase(f"network {name}", encode(receipt), encode(recorded["trust"]))
 
 
 def vector_cases() -> Iterator[VerifierCase]:
@@ -92,9 +99,7 @@ def vector_cases() -> Iterator[VerifierCase]:
     trust = encode(stored("accept")[0]["input"]["trust"])
     for case in stored("reject"):
         yield VerifierCase(case["name"], base64.b64decode(case["input"]), trust)
-    recorded = json.loads((FOLDER / "clique-network.json").read_text("utf-8"))
-    for name, receipt in recorded["receipts"].items():
-        yield VerifierCase(f"network {name}", encode(receipt), encode(recorded["trust"]))
+    yield from network_cases()
 
 
 def mutations(case: VerifierCase) -> Iterator[VerifierCase]:
@@ -115,15 +120,14 @@ def byte_flips(case: VerifierCase, *, every: int) -> Iterator[VerifierCase]:
         for at in range(len(raw)):
             count += 1
             if count % every == 0:
-                flipped = raw[:at] + bytes([raw[at] ^ 1 << count % 8]) + raw[at + 1 :]
-                yield case.of(f"{render(path)} byte {at}", encode(put(shown, path, write(flipped))))
+                flipped = write(flip(raw, at, bit=count % 8))
+                yield case.of(f"{render(path)} byte {at}", encode(put(shown, path, flipped)))
 
 
 def text_flips(case: VerifierCase, *, every: int) -> Iterator[VerifierCase]:
     """Yield the receipt with one bit flipped in each `every`-th byte of its text."""
     for at in range(0, len(case.receipt), every):
-        flipped = bytes([case.receipt[at] ^ 1 << at % 8])
-        yield case.of(f"text byte {at}", case.receipt[:at] + flipped + case.receipt[at + 1 :])
+        yield case.of(f"text byte {at}", flip(case.receipt, at, bit=at % 8))
 
 
 def tangles(cases: Sequence[VerifierCase], *, count: int, seed: int) -> Iterator[VerifierCase]:
@@ -166,8 +170,12 @@ def _flipped(part: Json, chance: random.Random) -> Json:
     raw, write = as_bytes(part)
     if not raw:
         return part + chance.choice((-1, 1)) if type(part) is int else part
-    at = chance.randrange(len(raw))
-    return write(raw[:at] + bytes([raw[at] ^ 1 << chance.randrange(8)]) + raw[at + 1 :])
+    return write(flip(raw, chance.randrange(len(raw)), bit=chance.randrange(8)))
+
+
+def flip(raw: bytes, at: int, *, bit: int) -> bytes:
+    """Return the bytes with one bit of byte `at` flipped."""
+    return raw[:at] + bytes([raw[at] ^ 1 << bit]) + raw[at + 1 :]
 
 
 def walk(value: Json, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Json]]:
