@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -17,6 +18,7 @@ from anchor.chain.contracts import encode_call, gas_for_append
 from anchor.chain.deploy import CouncilActs, Deployment, Profile, Role, deploy
 from anchor.chain.gateway import Gateway, SendOutcome
 from anchor.commitments import Commitment
+from anchor.errors import EngineMissing
 from anchor.records import RECORD_BYTES, Flag, MaterialRecord, Stream, encode_record
 from anchor.signer import Signer
 from anchor.tags import ZERO_TAG, DomainKeys, derive_domain_keys
@@ -162,6 +164,17 @@ def clique_chain(folder: Path) -> Iterator[BareChain]:
         _deployed(group.signers[0].made.rpc, "clique") as chain,
     ):
         yield chain
+
+
+def engines() -> Iterator[tuple[str, StartChain]]:
+    """Yield the name and the start of each engine that is here; without go-ethereum 1.13 say so on stderr."""
+    yield "embedded", bare_chain
+    try:
+        find_geth()
+    except EngineMissing as missing:
+        print(f"no figures of geth: {missing}", file=sys.stderr)
+        return
+    yield "geth", clique_chain
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from __future__ import annotations
 import http.client
 import json
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,20 +17,17 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from anchor.chain.finality import finality_for
-from anchor.errors import EngineMissing
 from bench.chains import (
     FULL_BATCH,
     BareChain,
     StartChain,
-    bare_chain,
     bench_keys,
-    clique_chain,
     document_records,
+    engines,
 )
 from bench.figures import Figure, alternate, compare
 from bench.runner import run
 from bench.stage import Bench
-from cli.consortium.geth import find_geth
 from node.store.leveldb import LevelStore
 from verifier.follower import Follower
 from verifier.index import ChainIndex
@@ -111,13 +107,11 @@ def logs_request(chain: BareChain, first: int, last: int) -> bytes:
 
 def measure(bench: Bench) -> list[Figure]:
     """Rebuild from full batches, at every size, and from batches of one, on each engine that is there."""
-    figures = _measure_engine(bench, bare_chain, bench.sizes, "embedded")
-    try:
-        find_geth()
-    except EngineMissing as missing:
-        print(f"no figures of geth: {missing}", file=sys.stderr)
-        return figures
-    return figures + _measure_engine(bench, clique_chain, bench.sizes[1:], "geth")
+    figures: list[Figure] = []
+    for name, start in engines():
+        sizes = bench.sizes if name == "embedded" else bench.sizes[1:]
+        figures += _measure_engine(bench, start, sizes, name)
+    return figures
 
 
 def _measure_engine(bench: Bench, start: StartChain, sizes: Sequence[int], engine: str) -> list[Figure]:

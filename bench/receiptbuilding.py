@@ -7,7 +7,6 @@ embedded engine and, where go-ethereum 1.13 is installed, on one Clique signer.
 from __future__ import annotations
 
 import random
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -19,17 +18,15 @@ from anchor.chain.contracts import event_topic, parse_batch_appended
 from anchor.chain.stateproofs import read_headers, read_proofs
 from anchor.commitments import Commitment, commit, open_fields
 from anchor.entries import BatchEntry
-from anchor.errors import EngineMissing
 from anchor.headers import Engine
 from anchor.merkle import GrowingTree
 from anchor.records import RECORD_BYTES, Flag, MaterialRecord, encode_record, record_id
 from anchor.slots import batch_slot, claim_slot, document_slot
 from anchor.tags import derive_domain_keys
-from bench.chains import BareChain, StartChain, bare_chain, clique_chain
+from bench.chains import BareChain, StartChain, engines
 from bench.figures import Figure, alternate, compare
 from bench.runner import run
 from bench.stage import Bench
-from cli.consortium.geth import find_geth
 from verifier.receiptforms import LABELS
 from verifier.receipts import ChainFacts, DocumentSlot, build_receipt
 
@@ -146,13 +143,7 @@ class Stand:
 
 def measure(_bench: Bench) -> list[Figure]:
     """Build 64 receipts of random documents a round, and ask for the same proofs singly and together."""
-    figures = _engine("embedded", bare_chain)
-    try:
-        find_geth()
-    except EngineMissing:
-        print("go-ethereum is not installed: its figures are left out", file=sys.stderr)
-        return figures
-    return figures + _engine("geth", clique_chain)
+    return [figure for name, start in engines() for figure in _engine(name, start)]
 
 
 def _engine(name: str, start: StartChain) -> list[Figure]:
