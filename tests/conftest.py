@@ -11,6 +11,9 @@ from xdist.scheduler import LoadScopeScheduling
 
 SIGNERS = "tests/consortium/"
 
+# What these require is said in full where it fails.
+pytest.register_assert_rewrite("tests.support", "tests.consortium.traffic", "tests.e2e.papers")
+
 settings.register_profile(
     "ci", deadline=None, derandomize=True, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
 )

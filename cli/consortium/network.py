@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from anchor.chain.gateway import Gateway
 from anchor.errors import ChainUnavailable
-from anchor.headers import Engine
+from anchor.headers import Engine, crash_quorum
 from cli.consortium.folder import START, SignerFolder, SignerPlace, write_network
 from cli.consortium.geth import find_geth
 from cli.demo.build import CHAIN_ID, HOST, free_ports
@@ -30,6 +30,8 @@ SIGNERS = 5
 HEAD_AGE_LIMIT_S = 60
 _FIX = "look at the signer's log; `python -m cli.consortium.geth` says whether the program is right"
 _MAX_ANSWER_BYTES = 1 << 20
+# Ten blocks that did not come.
+_STANDSTILL_S = 20.0
 
 
 class GethSigner:
@@ -106,6 +108,11 @@ def _ask(folder: Path, body: bytes) -> bytes:
         os.close(handle)
 
 
+def _hash_at(signer: GethSigner, number: int) -> bytes:
+    block = signer.gateway.block(number)
+    return block.hash if block else b""
+
+
 class SignerGroup:
     """All signers of a chain as one part: started, killed and waited for together."""
 
@@ -170,23 +177,52 @@ class SignerGroup:
     def _agree(self) -> bool:
         heads = [signer.gateway.head().number for signer in self.signers]
         number = max(0, min(heads) - 2)
-        blocks = [signer.gateway.block(number) for signer in self.signers]
-        hashes = {block.hash if block else b"" for block in blocks}
+        hashes = {_hash_at(signer, number) for signer in self.signers}
         return len(hashes) == 1 and max(heads) - min(heads) <= 2
 
     def wait_blocks(self, count: int = 1, *, timeout_s: float = 60.0) -> None:
-        """Wait until the first running signer has `count` more blocks.
+        """Wait until the first running signer has `count` more blocks; end a standstill (`end_standstill`).
 
         Raises:
             DemoPartFailed: they do not come.
         """
         signer = next(each for each in self.signers if each.part.running)
-        first = signer.gateway.head().number
-        signer.part.wait_for(
-            lambda: True if signer.gateway.head().number >= first + count else None,
-            "it makes no blocks",
-            timeout_s=timeout_s,
-        )
+        first = number = signer.gateway.head().number
+        since = time.monotonic()
+
+        def grown() -> Literal[True] | None:
+            nonlocal number, since
+            if (newest := signer.gateway.head().number) != number:
+                number, since = newest, time.monotonic()
+            elif time.monotonic() - since > _STANDSTILL_S:
+                self.end_standstill()
+                since = time.monotonic()
+            return True if number >= first + count else None
+
+        signer.part.wait_for(grown, "it makes no blocks", timeout_s=timeout_s)
+
+    def end_standstill(self) -> None:
+        """Take all running signers back to the last block that they share; they seal on from there.
+
+        Clique can lock itself up: signers stand on two heads of equal difficulty, and on either each that could go on
+        has sealed too recently. It happens to those that start together, since a signer drops the blocks that it is
+        sent while it looks for its peers.
+
+        Raises:
+            DemoPartFailed: a signer does not answer, or a block that would be taken back may be final.
+        """
+        running = [signer for signer in self.signers if signer.part.running]
+        heads = [signer.gateway.head() for signer in running]
+        if len({head.hash for head in heads}) == 1:
+            return
+        shared = min(head.number for head in heads)
+        while len({_hash_at(signer, shared) for signer in running}) > 1:
+            shared -= 1
+        # Fewer blocks than a quorum has signers hold no quorum of seals.
+        if max(head.number for head in heads) - shared >= crash_quorum(len(self.signers)):
+            raise self.failure(f"its signers stand on two chains that part after block {shared}")
+        for signer in running:
+            signer.call("debug_setHead", hex(shared))
 
 
 class CliqueStarter:

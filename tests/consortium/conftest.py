@@ -31,6 +31,7 @@ class Consortium:
         """Start what does not run and wait until all signers are on one chain again."""
         self.group.start()
         self.group.wait_line()
+        self.group.wait_blocks(len(self.group.signers), timeout_s=150.0)
         self.group.wait_agreed()
         self.network.settle(timeout_s=150.0)
 

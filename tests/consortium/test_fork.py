@@ -58,7 +58,8 @@ def forked(consortium: Consortium, tmp_path_factory: pytest.TempPathFactory) -> 
         stack.callback(second.stop)
         second.start()
         second.wait_line()
-        second.wait_blocks()
+        # Further than where signers that start together can lock each other up.
+        second.wait_blocks(TWICE)
         set_lines(folder / "qp", f'chain_rpc = "{second.signers[2].rpc}"', OFTEN)
         set_lines(pd.folder, OFTEN)
         pd.part.stop()
@@ -73,7 +74,7 @@ def forked(consortium: Consortium, tmp_path_factory: pytest.TempPathFactory) -> 
 def second_group(signers: Sequence[GethSigner], folder: Path) -> SignerGroup:
     """Describe the quorum's second processes: the same keys, ports of their own, no way to the first ones."""
     ports = iter(free_ports(2 * len(signers), base=None))
-    moved = {}
+    moved: dict[int, int] = {}
     for signer in signers:
         peer = signer.made.peer
         moved |= {peer.p2p_port: next(ports), peer.rpc_port: next(ports)}
