@@ -13,6 +13,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
+
+import httpx
 
 from anchor.tags import DomainKeys
 from bench.chains import RawSender, admit_sender, document_record, document_records
@@ -23,12 +26,13 @@ from cli.demo.network import DemoNode, Network, wait_ready
 from cli.demo.parts import Part, python_argv
 from node.config import CONFIG_NAME, load_config
 from node.runtime import close_node, open_node
-from node.workers import follow_once
+from node.workers import MERGE_PART, MERGE_RECORDS, follow_once
 from verifier.catalog import entry_key
 
 BULK_MEMBER = 90
 GROW_RECORDS = 50_000
 SETTLE_S = 600.0
+UNMERGED = "deltaseal_index_unmerged_records "
 WIDE_MATTER = "990199900100"
 TYPES = (
     "M1001",
@@ -76,6 +80,12 @@ class Stage:
             self.bulk.append(document_records(self.keys, self.documents, upto))
             self.documents = upto
             self.network.settle(timeout_s=SETTLE_S)
+        self.node.part.wait_for(self._merged, "its index is not merged", timeout_s=SETTLE_S)
+
+    def _merged(self) -> Literal[True] | None:
+        text = httpx.get(f"{self.node.url}/metrics", trust_env=False).text
+        (line,) = [each for each in text.splitlines() if each.startswith(UNMERGED)]
+        return True if float(line.split()[1]) < max(MERGE_RECORDS, self.documents // MERGE_PART) else None
 
     def wake(self, name: str) -> DemoNode:
         """Start another node of the network again and wait until it has read the chain."""

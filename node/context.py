@@ -126,6 +126,7 @@ class ChainState:
     head_time: int = 0
     behind: int = 0
     caught_up: bool = False
+    merged_records: int = 0
     known_at: float = field(default_factory=monotonic)
 
 

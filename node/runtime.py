@@ -310,7 +310,7 @@ def _wire(
         idempotency=IdempotencyGate(store, secret=keys.lookup_key(), clock=clock.now, horizon=clock.earliest),
         council=load_keystore(council_path, passphrase) if council_path.exists() else None,
     )
-    node.chain.member_id = member_id
+    node.chain.member_id, node.chain.merged_records = member_id, index.counts().records
     node.learn_keys()
     return node
 

@@ -22,6 +22,7 @@ from verifier.follower import FollowProgress
 LOG = make_logger()
 IDLE_S = 0.1
 AUDIT_PERIOD_S = 3600
+MERGE_RECORDS, MERGE_PART = 50_000, 4
 
 
 @dataclass(slots=True)
@@ -46,6 +47,7 @@ class Workers:
             "alarms": (waits.tell_once, 5.0),
             "stamp": (stamping.stamp_once, 1.0),
             "checkpoints": (peers.exchange_once, 1.0),
+            "merge": (merge_once, 2.0),
         }
         for name, (step, idle_s) in loops.items():
             thread = threading.Thread(target=self._run, args=(name, step, idle_s), name=name, daemon=True)
@@ -153,6 +155,21 @@ def _find_member(node: Node) -> None:
         node.chain.member_id = member.member_id
         node.outbox.become(member.member_id)
         LOG.info("member_known", member=member.member_id)
+
+
+def merge_once(node: Node) -> bool:
+    """Merge the index's files once it has taken in many records and caught up.
+
+    LevelDB does so in its own time. Until then a row that is looked for may be in any of several layers, and one
+    that is not there is looked for in all.
+    """
+    total = node.index.counts().records
+    # A part of all, so that however large the index is each record is written a few times only.
+    due = total - node.chain.merged_records >= max(MERGE_RECORDS, total // MERGE_PART)
+    if due and node.chain.caught_up and not node.chain.behind:
+        node.index_store.compact(b"")
+        node.chain.merged_records = total
+    return False
 
 
 def pump_once(node: Node) -> bool:

@@ -21,6 +21,10 @@ def register_gauges(node: Node, metrics: Metrics) -> None:
             lambda: node.outbox.progress().in_flight,
         ),
         "deltaseal_chain_behind_blocks": ("Blocks between head and index.", lambda: node.chain.behind),
+        "deltaseal_index_unmerged_records": (
+            "Records that the index took in since its files were merged.",
+            lambda: node.index.counts().records - node.chain.merged_records,
+        ),
         "deltaseal_chain_head": ("Number of the newest block seen.", lambda: node.chain.head_number),
         "deltaseal_chain_problem": (
             "1 while the chain's present state is unknown.",

@@ -289,7 +289,7 @@ class LevelStore:
                 lru_cache_size=cache_bytes,
                 bloom_filter_bits=bloom_bits,
                 write_buffer_size=write_buffer,
-                compression=None if seal else "snappy",  # ciphertext does not compress
+                compression=None,  # Neither ciphertext nor the index's tags and digests get smaller.
             )
             opened.append(database.close)
             _require_same(database, identity, older=older)
