@@ -99,7 +99,10 @@ class Follower:
             # The chain's answer is incomplete or contradicts itself: it is asked again, for less.
             self._range = FEWEST_BLOCKS
             problem = error.code
-        return self._progress(head, problem)
+        progress = self._progress(head, problem)
+        if not progress.behind:
+            self._index.reach_head()
+        return progress
 
     def rebuild(self) -> None:
         """Forget the index, so that the next steps build it anew from block 0."""

@@ -122,7 +122,6 @@ class ChainIndex:
             LogsMissing, LogsInvalid: the events contradict the log or themselves; nothing is written.
         """
         with self._writing:
-            self._written = None  # At the head nearly nothing is looked for in vain.
             self._take([block], final=final)
 
     def apply_final(self, blocks: Sequence[IndexedBlock]) -> None:
@@ -154,6 +153,11 @@ class ChainIndex:
         self._kv.write(stage.ops(), sync=False)
         self.catalog_generation += projection.catalog_changed
         self.member_generation += projection.members_changed
+
+    def reach_head(self) -> None:
+        """Stop remembering which keys a rebuild has written: at the head nearly nothing is looked for in vain."""
+        with self._writing:
+            self._written = None
 
     def rollback(self, number: int) -> None:
         """Take back all blocks above `number`, newest first, each in one write.

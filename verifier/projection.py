@@ -54,8 +54,9 @@ class Stage:
     def get(self, key: bytes) -> bytes | None:
         """Return the staged value of `key`, else the stored one."""
         staged: bytes | None = self._rows.get(key, _ABSENT)
-        if staged is not _ABSENT:
-            return staged
+        return self._stored(key) if staged is _ABSENT else staged
+
+    def _stored(self, key: bytes) -> bytes | None:
         if self._written is not None and not self._written.perhaps(key):
             return None
         return self._kv.get(key)
@@ -76,7 +77,7 @@ class Stage:
 
     def replaced(self) -> list[tuple[bytes, bytes | None]]:
         """Return every staged key with the value that the store holds for it now."""
-        return [(key, self._kv.get(key)) for key in self._rows]
+        return [(key, self._stored(key)) for key in self._rows]
 
 
 class Projection:
