@@ -17,10 +17,10 @@ from eth_account.messages import encode_typed_data
 from eth_keys.constants import SECPK1_N
 from eth_keys.datatypes import PrivateKey, Signature
 from eth_keys.exceptions import BadSignature
-from eth_utils.crypto import keccak
 from eth_utils.exceptions import ValidationError as KeyValidationError
 
 from anchor.errors import KeystoreInvalid, SignatureInvalid
+from anchor.keccak import keccak
 
 ADDRESS_BYTES = 20
 SIGNATURE_BYTES = 65
@@ -133,7 +133,7 @@ def typed_digest(
         )
     except Exception as error:  # The library raises a dozen unrelated types for a value that does not fit.
         raise SignatureInvalid("the message does not fit its EIP-712 types") from error
-    return bytes(keccak(b"\x19" + signable.version + signable.header + signable.body))
+    return keccak(b"\x19" + signable.version + signable.header + signable.body)
 
 
 def recover_typed(

@@ -5,10 +5,9 @@ Pure. The numbers are those of contracts/layout.json; a test compares them.
 
 from typing import Final
 
-from eth_utils.crypto import keccak
-
 from anchor.commitments import Commitment
 from anchor.entries import claim_key, document_key
+from anchor.keccak import keccak
 from anchor.tags import Tag
 
 LOG_SIZE: Final = 0
@@ -21,7 +20,7 @@ SIGNERS_DIGEST: Final = 5  # Of Members; the others are of Ledger.
 
 def mapping_slot(position: int, key: bytes) -> bytes:
     """Return where a mapping at `position` keeps the value of a 32-byte `key` (Solidity: Keccak-256(key ‖ slot))."""
-    return bytes(keccak(key + position.to_bytes(32, "big")))
+    return keccak(key + position.to_bytes(32, "big"))
 
 
 def plain_slot(position: int) -> bytes:

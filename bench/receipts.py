@@ -19,7 +19,6 @@ from types import SimpleNamespace
 from typing import Any
 
 from coincurve import PublicKey
-from eth_utils.crypto import keccak
 from playwright.sync_api import sync_playwright
 
 import anchor.entries
@@ -30,6 +29,7 @@ import verifier.proofs.accounts
 from anchor.canonical import canonical_bytes
 from anchor.commitments import commit, open_fields
 from anchor.entries import batch_hash
+from anchor.keccak import keccak
 from anchor.rlpcodec import encode
 from anchor.slots import batch_slot, claim_slot
 from anchor.slots import document_slot as slots_document

@@ -11,8 +11,7 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from eth_utils.crypto import keccak
-
+from anchor.keccak import keccak
 from anchor.rlpcodec import Item, encode
 
 NIBBLES = 64

@@ -11,12 +11,12 @@ from functools import cache
 from typing import Any, Final
 
 from eth_abi.abi import decode, encode
-from eth_utils.crypto import keccak
 
 from anchor.chain.errors import AbiMismatch
 from anchor.chain.gateway import Log
 from anchor.entries import MAX_BATCH_RECORDS, BatchEntry
 from anchor.errors import ArtifactMissing, ChainAnswerMalformed
+from anchor.keccak import keccak
 from anchor.records import RECORD_BYTES, Stream
 from contracts import Artifact, ArtifactNotFoundError, load_artifact
 
@@ -68,7 +68,9 @@ def _items(contract: str, kind: str) -> dict[str, _Item]:
 
 def _item(item: dict[str, Any]) -> _Item:
     signature = f"{item['name']}({','.join(_type(part) for part in item['inputs'])})"
-    return _Item(item["name"], keccak(text=signature), tuple(item["inputs"]), tuple(item.get("outputs", ())))
+    return _Item(
+        item["name"], keccak(signature.encode()), tuple(item["inputs"]), tuple(item.get("outputs", ()))
+    )
 
 
 def _find(contract: str, kind: str, name: str) -> _Item:

@@ -12,7 +12,6 @@ from enum import IntEnum
 from typing import Any
 
 import rlp
-from eth_utils.crypto import keccak
 
 from anchor.chain.contracts import (
     creation_code,
@@ -27,6 +26,7 @@ from anchor.chain.errors import CallReverted
 from anchor.chain.gateway import Gateway, Receipt, SendOutcome
 from anchor.envelopes import epoch_info, seal
 from anchor.errors import ChainMismatch, ChainUnavailable, TransactionRefused
+from anchor.keccak import keccak
 from anchor.signer import SignedTransaction, Signer
 
 REVIEWER_ROLE = 1
@@ -108,7 +108,7 @@ class Profile:
 
 def contract_address(sender: bytes, nonce: int) -> bytes:
     """Return the address of the contract that `sender` creates with this nonce."""
-    return bytes(keccak(rlp.encode([sender, nonce]))[12:])
+    return keccak(rlp.encode([sender, nonce]))[12:]
 
 
 def deploy(gateway: Gateway, council: Signer, *, on_step: Callable[[str], None] | None = None) -> Deployment:

@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from eth_hash.auto import keccak
-
+from anchor.keccak import keccak
 from anchor.rlpcodec import encode, enlist, scalar
 from verifier.proofs.accounts import EMPTY_ROOT
 from verifier.proofs.errors import ProofError
@@ -63,7 +62,7 @@ def receipts_root(encoded: Sequence[bytes]) -> bytes:
     if not encoded:
         return EMPTY_ROOT
     items = [(_nibbles(_number(index)), value) for index, value in enumerate(encoded)]
-    return bytes(keccak(_node(sorted(items), 0)))
+    return keccak(_node(sorted(items), 0))
 
 
 def may_hold(bloom: bytes, masks: Sequence[int]) -> bool:
