@@ -11,7 +11,6 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import pairwise
 from typing import Final, NewType
 
 from anchor.base64url import parse_base64url, render_base64url
@@ -181,7 +180,7 @@ def _is_name(name: str) -> bool:
 def _leaf(name: str, value: JsonValue, salt: bytes) -> bytes:
     if not _is_name(name):
         raise OpeningMalformed("a field name is not 1 to 64 letters and digits, a letter first")
-    pair = canonical_bytes([name, value])
+    pair = canonical_bytes((name, value))
     if len(pair) - len(name) - _PAIR_BYTES > MAX_VALUE_BYTES:
         raise OpeningMalformed("a field value is too long", limit_bytes=MAX_VALUE_BYTES)
     return leaf_hash(salt + pair)
@@ -201,7 +200,7 @@ def _require_shape(opening: PartialOpening) -> None:
     names = [each.name for each in opening.opened]
     if not 1 <= opening.leaf_count <= MAX_FIELDS or not opening.opened:
         raise OpeningMalformed("an opening shows 1 or more of 1 to 64 fields", got=opening.leaf_count)
-    if not all(0 <= index < opening.leaf_count for index in indices):
+    if min(indices) < 0 or max(indices) >= opening.leaf_count:
         raise OpeningMalformed("an opened field is outside the tree")
     # Fields are sorted by name, so index and name rise together; this also refuses a name shown twice.
     if not (_rises(indices) and _rises(names)):
@@ -210,8 +209,8 @@ def _require_shape(opening: PartialOpening) -> None:
         raise OpeningMalformed("a hidden hash is not 32 bytes")
 
 
-def _rises(values: Sequence[int] | Sequence[str]) -> bool:
-    return all(left < right for left, right in pairwise(values))  # type: ignore[operator]
+def _rises(values: list[int] | list[str]) -> bool:
+    return values == sorted(set(values))  # type: ignore[type-var]
 
 
 def _hidden(leaves: Sequence[bytes], first: int, opened: set[int]) -> Iterator[bytes]:
@@ -245,9 +244,12 @@ def _opened_from_json(value: JsonValue) -> OpenedField:
 
 def _members(value: JsonValue, names: tuple[str, ...]) -> list[JsonValue]:
     # A dict, as the parser makes: asking for any Mapping takes longer than all the rest here.
-    if not isinstance(value, dict) or len(value) != len(names) or not all(name in value for name in names):
+    if not isinstance(value, dict) or len(value) != len(names):
         raise OpeningMalformed("the opening lacks a member or has one too many")
-    return [value[name] for name in names]
+    try:
+        return [value[name] for name in names]
+    except KeyError:
+        raise OpeningMalformed("the opening lacks a member") from None
 
 
 def _array(value: JsonValue) -> list[JsonValue]:

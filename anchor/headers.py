@@ -10,10 +10,10 @@ from enum import StrEnum
 from typing import Final
 
 from coincurve import PublicKey
-from eth_utils.crypto import keccak
 
 from anchor import rlpcodec
 from anchor.errors import HeaderMalformed, SignatureInvalid
+from anchor.keccak import keccak
 
 MAX_HEADER_BYTES: Final = 16 << 10  # 64 validators and as many seals make about 6 KiB.
 VANITY_BYTES: Final = 32
@@ -25,8 +25,11 @@ _FEWEST_FIELDS: Final = 15
 _MOST_FIELDS: Final = 21
 _PARENT, _STATE, _RECEIPTS, _BLOOM, _DIFFICULTY, _NUMBER = 0, 3, 5, 6, 7, 8
 _GAS_USED, _TIME, _EXTRA = 10, 11, 12
-_FIXED: Final = {0: 32, 1: 32, 2: 20, 3: 32, 4: 32, 5: 32, 6: 256, 13: 32, 14: 8}
-_NUMBERS: Final = (7, 8, 9, 10, 11)
+# Lengths of the fields before and behind numbers and extra data.
+_FIRST_LENGTHS: Final = (32, 32, 20, 32, 32, 32, 256)
+_MIX_AND_NONCE: Final = slice(13, 15)
+_MIX_AND_NONCE_LENGTHS: Final = (32, 8)
+_NUMBERS: Final = slice(_DIFFICULTY, _EXTRA)
 
 
 class Engine(StrEnum):
@@ -97,12 +100,13 @@ def decode_header(raw: bytes) -> Header:
     fields = _strings(_decode(raw))
     if not _FEWEST_FIELDS <= len(fields) <= _MOST_FIELDS:
         raise HeaderMalformed("the header has a wrong number of fields", count=len(fields))
-    for index, length in _FIXED.items():
-        if len(fields[index]) != length:
-            raise HeaderMalformed("a field of the header has a wrong length", field=index)
-    for index in _NUMBERS:
-        if len(fields[index]) > (32 if index == _DIFFICULTY else 8) or fields[index][:1] == b"\0":
-            raise HeaderMalformed("a number of the header is not a canonical one", field=index)
+    lengths = tuple(map(len, fields))
+    if lengths[: len(_FIRST_LENGTHS)] != _FIRST_LENGTHS or lengths[_MIX_AND_NONCE] != _MIX_AND_NONCE_LENGTHS:
+        raise HeaderMalformed("a field of the header has a wrong length")
+    if lengths[_DIFFICULTY] > 32 or max(lengths[_NUMBER:_EXTRA]) > 8:
+        raise HeaderMalformed("a number of the header is too large")
+    if any(number[:1] == b"\0" for number in fields[_NUMBERS]):
+        raise HeaderMalformed("a number of the header is not a canonical one")
     return Header(raw, tuple(fields))
 
 
@@ -122,7 +126,7 @@ def header_hash(header: Header, engine: Engine) -> bytes:
         HeaderMalformed: the extra data is not that of a BFT engine.
     """
     if header.number == 0 or engine in (Engine.EMBEDDED, Engine.CLIQUE):
-        return bytes(keccak(header.raw))
+        return keccak(header.raw)
     vanity, validators, vote, *_ = _bft_extra(header, engine)
     # IBFT 2.0 leaves round and seals out; QBFT keeps their places, empty.
     rest: list[object] = [b"", []] if engine is Engine.QBFT else []
@@ -185,7 +189,7 @@ def recover_signer(seal: bytes, digest: bytes) -> bytes:
         public = PublicKey.from_signature_and_message(seal, digest, hasher=None)
     except Exception as error:  # coincurve raises bare Exception for a seal that fits no key.
         raise SignatureInvalid("the seal recovers no key") from error
-    return bytes(keccak(public.format(compressed=False)[1:])[12:])
+    return keccak(public.format(compressed=False)[1:])[12:]
 
 
 def clique_seal_hash(header: Header) -> bytes:
@@ -231,8 +235,11 @@ def _bft_extra(header: Header, engine: Engine) -> list[rlpcodec.Item]:
 
 
 def _hash_with(header: Header, extra: bytes) -> bytes:
-    fields = [*header.fields[:_EXTRA], extra, *header.fields[_EXTRA + 1 :]]
-    return bytes(keccak(rlpcodec.encode(fields)))
+    """Hash the header with other extra data; all the rest is taken as it is encoded already."""
+    raw, behind = header.raw, rlpcodec.join(header.fields[_EXTRA + 1 :])
+    # A bloom filter alone makes it a long list: its prefix is one byte, and as many as that says.
+    before = raw[raw[0] - 0xF6 : len(raw) - len(behind) - len(rlpcodec.encode(header.extra))]
+    return keccak(rlpcodec.enlist(before + rlpcodec.encode(extra) + behind))
 
 
 def _decode(raw: bytes) -> rlpcodec.Item:

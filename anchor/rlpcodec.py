@@ -36,14 +36,19 @@ def encode(item: "bytes | Sequence[object]") -> bytes:
         if len(item) == 1 and item[0] < 0x80:
             return item
         return _prefix(0x80, len(item)) + item
+    return enlist(join(item))
+
+
+def join(items: Sequence[object]) -> bytes:
+    """Encode items one after the other, without the list around them."""
     parts: list[bytes] = []
-    for each in item:
+    for each in items:
         # Most of a header's fields are short strings: written here, without a call for each.
         if type(each) is bytes and (1 < len(each) < 56 or not each):
             parts += (_SHORT[len(each)], each)
         else:
             parts.append(encode(each))  # type: ignore[arg-type]
-    return enlist(b"".join(parts))
+    return b"".join(parts)
 
 
 def enlist(payload: bytes) -> bytes:

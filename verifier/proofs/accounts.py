@@ -9,17 +9,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from eth_utils.crypto import keccak
-
 from anchor import rlpcodec
+from anchor.keccak import keccak
 from anchor.rlpcodec import Item
 from verifier.proofs.errors import ProofError
 
 MAX_NODES: Final = 1024  # 66 proofs of 9 nodes, and room.
 MAX_NODE_BYTES: Final = 1024  # A branch of 16 hashes has 532 bytes.
 SLOT_BYTES: Final = 32
-EMPTY_ROOT: Final = bytes(keccak(rlpcodec.encode(b"")))
+EMPTY_ROOT: Final = keccak(rlpcodec.encode(b""))
 
+# The one encoding of sixteen hashes and no value: a list of 0x211 bytes, each hash behind 0xa0.
+_FULL_BYTES: Final = 532
+_FULL_PREFIX: Final = b"\xf9\x02\x11"
+_HASH_PREFIXES: Final = b"\xa0" * 16
+_EMPTY_STRING: Final = 0x80
 _NIBBLES: Final = 64  # Keys are Keccak-256 hashes: no key is another's beginning.
 
 
@@ -37,7 +41,7 @@ class NodeSet:
         for node in nodes:
             if len(node) > MAX_NODE_BYTES or len(self._nodes) == MAX_NODES:
                 raise ProofError("the proof is too large", step="node_limit")
-            if (name := bytes(keccak(node))) in self._nodes:
+            if (name := keccak(node)) in self._nodes:
                 raise ProofError("the proof has a node twice", step="node_twice")
             self._nodes[name] = node
 
@@ -50,7 +54,7 @@ class NodeSet:
         if (items := self._used.get(name)) is None:
             if (node := self._nodes.get(name)) is None:
                 raise ProofError("the proof lacks a node", step="node_missing")
-            items = self._used[name] = _require_node(_decode(node))
+            items = self._used[name] = _full_branch(node) or _require_node(_decode(node))
         return items
 
     def verify_all_used(self) -> None:
@@ -75,7 +79,7 @@ def account_at(state_root: bytes, address: bytes, nodes: NodeSet) -> Account | N
     Raises:
         ProofError: the nodes prove neither.
     """
-    found = value_at(state_root, bytes(keccak(address)), nodes)
+    found = value_at(state_root, keccak(address), nodes)
     if found is None:
         return None
     parts = _decode(found)
@@ -93,7 +97,7 @@ def storage_at(storage_root: bytes, slot: bytes, nodes: NodeSet) -> bytes:
     Raises:
         ProofError: the nodes prove neither a value nor its absence.
     """
-    found = value_at(storage_root, bytes(keccak(slot)), nodes)
+    found = value_at(storage_root, keccak(slot), nodes)
     if found is None:
         return bytes(SLOT_BYTES)
     value = _require_bytes(_decode(found))
@@ -155,6 +159,15 @@ def _compact(encoded: bytes) -> tuple[str, bool]:
     if not nibbles or nibbles[0] not in "0123" or (nibbles[0] in "02" and nibbles[1] != "0"):
         raise ProofError("a path in the proof is malformed", step="node_malformed")
     return nibbles[1 if nibbles[0] in "13" else 2 :], nibbles[0] in "23"
+
+
+def _full_branch(node: bytes) -> list[Item] | None:
+    """Decode a branch of sixteen hashes, as most nodes near a root are: its items lie at fixed places."""
+    if len(node) != _FULL_BYTES or not node.startswith(_FULL_PREFIX) or node[-1] != _EMPTY_STRING:
+        return None
+    if node[3:-1:33] != _HASH_PREFIXES:
+        return None
+    return [*(node[at : at + 32] for at in range(4, _FULL_BYTES, 33)), b""]
 
 
 def _decode(raw: bytes) -> Item:
