@@ -16,7 +16,7 @@ from collections.abc import Callable
 PERIOD_S = 1.0
 MISSES = 30
 EXIT_STUCK = 8
-# Threads of pools, by the beginnings of their names: the loop's own, those for other nodes, and the one of small pushes.
+# Threads of pools, by the beginnings of their names: the loop's own, those for other nodes, the one of small pushes.
 POOLED = ("asyncio_", "peer_", "gather_")
 
 
