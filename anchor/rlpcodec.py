@@ -11,6 +11,8 @@ Item: TypeAlias = "bytes | list[Item]"
 
 # Headers nest 3 deep, a trie's nodes within their parents not much deeper. The browser's twin has the same bound.
 MAX_DEPTH: Final = 32
+_EMPTY: Final = 0x80
+_HASH: Final = 0xA0
 _SHORT: Final = tuple(bytes([0x80 + length]) for length in range(56))
 
 
@@ -68,8 +70,13 @@ def _decode_items(raw: bytes, at: int, end: int, depth: int) -> list[Item]:
     found: list[Item] = []
     while at < end:
         first = raw[at]
-        if first < 0x80:
-            found.append(raw[at : at + 1])
+        # Hashes and empty strings first: hardly anything else stands in proofs.
+        if first == _HASH and at + 33 <= end:
+            found.append(raw[at + 1 : at + 33])
+            at += 33
+            continue
+        if first <= _EMPTY:
+            found.append(raw[at : at + 1] if first < _EMPTY else b"")
             at += 1
             continue
         start, stop = (at + 1, at + first - 0x7F) if first < 0xB8 else _bounds(raw, at, first)

@@ -19,11 +19,6 @@ MAX_NODE_BYTES: Final = 1024  # A branch of 16 hashes has 532 bytes.
 SLOT_BYTES: Final = 32
 EMPTY_ROOT: Final = keccak(rlpcodec.encode(b""))
 
-# The one encoding of sixteen hashes and no value: a list of 0x211 bytes, each hash behind 0xa0.
-_FULL_BYTES: Final = 532
-_FULL_PREFIX: Final = b"\xf9\x02\x11"
-_HASH_PREFIXES: Final = b"\xa0" * 16
-_EMPTY_STRING: Final = 0x80
 _NIBBLES: Final = 64  # Keys are Keccak-256 hashes: no key is another's beginning.
 
 
@@ -54,7 +49,7 @@ class NodeSet:
         if (items := self._used.get(name)) is None:
             if (node := self._nodes.get(name)) is None:
                 raise ProofError("the proof lacks a node", step="node_missing")
-            items = self._used[name] = _full_branch(node) or _require_node(_decode(node))
+            items = self._used[name] = _require_node(_decode(node))
         return items
 
     def verify_all_used(self) -> None:
@@ -159,15 +154,6 @@ def _compact(encoded: bytes) -> tuple[str, bool]:
     if not nibbles or nibbles[0] not in "0123" or (nibbles[0] in "02" and nibbles[1] != "0"):
         raise ProofError("a path in the proof is malformed", step="node_malformed")
     return nibbles[1 if nibbles[0] in "13" else 2 :], nibbles[0] in "23"
-
-
-def _full_branch(node: bytes) -> list[Item] | None:
-    """Decode a branch of sixteen hashes, as most nodes near a root are: its items lie at fixed places."""
-    if len(node) != _FULL_BYTES or not node.startswith(_FULL_PREFIX) or node[-1] != _EMPTY_STRING:
-        return None
-    if node[3:-1:33] != _HASH_PREFIXES:
-        return None
-    return [*(node[at : at + 32] for at in range(4, _FULL_BYTES, 33)), b""]
 
 
 def _decode(raw: bytes) -> Item:
