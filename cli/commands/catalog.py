@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -109,11 +109,19 @@ def _import(client: NodeClient, body: bytes, mode: str, *, wait: bool) -> dict[s
             idempotency_key=new_idempotency_key(),
         )
     except ApiProblem as problem:
-        # A refused import names its lines in the body.
-        if problem.status == 422 and isinstance(problem.body, dict) and "rejected" in problem.body:
-            return problem.body
-        raise
+        if problem.code != "catalog_entry_invalid":
+            raise
+        return {"published": 0, "rejected": [_rejected(error) for error in problem.errors]}
     return dict(answer.body)
+
+
+def _rejected(error: Mapping[str, Any]) -> dict[str, Any]:
+    """Take the line off the place that a refused import names, for the form in which a partial one names it."""
+    line, slash, place = str(error.get("pointer", "")).removeprefix("/").partition("/")
+    return {
+        "line": int(line) if line.isdecimal() else 0,
+        "errors": [{"pointer": slash + place, "code": error.get("code")}],
+    }
 
 
 def _rows(rejected: Sequence[dict[str, Any]], lines: Sequence[tuple[int, bytes]]) -> list[dict[str, Any]]:

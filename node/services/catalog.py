@@ -106,7 +106,10 @@ def import_lines(
 ) -> ImportResult:
     """Publish many entries; entries whose text is the newest already are left alone, so a second run is a no-op.
 
-    With `partial` bad lines are reported and the rest is published; without, one bad line stops all.
+    With `partial` bad lines are reported and the rest is published.
+
+    Raises:
+        CatalogEntryInvalid: without `partial`, lines are bad and nothing is published; pointers begin with the line.
     """
     result = ImportResult()
     seen: dict[tuple[str, str], int] = {}
@@ -114,7 +117,12 @@ def import_lines(
         if line.strip():
             _plan_line(node, number, line, seen, result)
     if result.rejected and not partial:
-        result.published.clear()
+        places = [
+            FieldProblem(f"/{number}{one.pointer}", one.code)
+            for number, problems in result.rejected
+            for one in problems
+        ]
+        raise CatalogEntryInvalid("imported", places)
     _enqueue(node, actor, result.published, lambda: on_commit(result))
     return result
 

@@ -166,7 +166,13 @@ def test_an_import_publishes_the_good_lines_and_a_second_run_nothing(xh: Raw) ->
     bad = [("DY-310000-IMPO-9999", {**entry, "colour": "red"}), ("not a code", entry)]
     body = lines_of(good[:10] + bad[:1] + good[10:] + bad[1:]) + b"\n{broken"
     refused = import_lines(xh, body, "all")
-    assert (refused.status_code, refused.json()["published"], len(refused.json()["rejected"])) == (422, 0, 3)
+    problem = refused.json()
+    assert (refused.status_code, problem["code"]) == (422, "catalog_entry_invalid")
+    assert problem["errors"] == [
+        {"pointer": "/11", "code": "unknown_field"},
+        {"pointer": f"/{len(good) + 2}", "code": "code_wrong_format"},
+        {"pointer": f"/{len(good) + 3}", "code": "line_malformed"},
+    ]
     made = import_lines(xh, body, "partial")
     assert (made.status_code, made.json()["published"]) == (202, len(good))
     assert [one["line"] for one in made.json()["rejected"]] == [11, len(good) + 2, len(good) + 3]
