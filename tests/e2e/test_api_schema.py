@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -22,6 +22,7 @@ from schemathesis.schemas import APIOperation
 
 from anchor.problemrows import REGISTRY
 from cli.demo import catalogue, people
+from cli.demo.build import open_network
 from cli.demo.network import Network
 from node.http.problems import PROBLEM_MEDIA_TYPE
 from node.runtime import ROUTERS
@@ -41,6 +42,13 @@ Note = Callable[[str, object], None]
 @schemathesis.serializer("application/x-ndjson")
 def one_line(_context: Any, value: Any) -> bytes:
     return json.dumps(value).encode() + b"\n"
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
+    """A network of this file alone: made-up requests suspend the matters that other tests ask about."""
+    with open_network(tmp_path_factory.mktemp("schema") / "net", say=lambda _text: None) as opened:
+        yield opened
 
 
 class Node:

@@ -164,7 +164,11 @@ def told(receipt: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "count", [pytest.param(600, id="600"), pytest.param(60_000, id="60000", marks=pytest.mark.full)]
+    "count",
+    [
+        pytest.param(600, id="600"),
+        pytest.param(60_000, id="60000", marks=[pytest.mark.full, pytest.mark.timeout(1800)]),
+    ],
 )
 def test_several_changes_at_once_are_judged_alike_and_none_passes_that_alters_the_meaning(
     count: int, record_property: Callable[[str, object], None]
