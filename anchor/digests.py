@@ -27,6 +27,9 @@ _INLINE_BYTES: Final = 128 << 10
 # Enough chunks to keep both threads busy, few enough to bound memory to some chunks of the caller.
 _QUEUE_CHUNKS: Final = 8
 
+# How often whoever waits for the thread looks whether it is still there.
+_LOOK_S: Final = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Digests:
@@ -75,6 +78,7 @@ class DigestStream:
 
         Raises:
             DigestClosed: the stream has been finished or closed.
+            MemoryError: the thread for SM3 got none and left bytes out.
         """
         self._require_open()
         self._open = False
@@ -110,7 +114,7 @@ class _Sm3Thread:
             self._hash = hashes.Hash(hashes.SM3())
         except UnsupportedAlgorithm:
             raise EngineMissing("OpenSSL here has no SM3", hint="turn the SM3 digest off") from None
-        self._inline_bytes = 0
+        self._inline_bytes = self._fed_bytes = self._hashed_bytes = 0
         self._chunks: queue.Queue[bytes | None] | None = None
         self._thread: threading.Thread | None = None
 
@@ -124,17 +128,36 @@ class _Sm3Thread:
             # A daemon, so that a stream somebody forgot cannot keep the process alive.
             self._thread = threading.Thread(target=self._run, args=(self._chunks,), name="sm3", daemon=True)
             self._thread.start()
-        self._chunks.put(chunk)
+        self._fed_bytes += len(chunk)
+        self._put(self._chunks, self._thread, chunk)
 
     def finish(self) -> bytes:
-        if self._chunks is not None and self._thread is not None:
-            self._chunks.put(None)
-            self._thread.join()
+        if self._chunks is not None:
+            self._put(self._chunks, self._thread, None)
+            if self._thread is not None:
+                self._thread.join()
+        if self._hashed_bytes != self._fed_bytes:
+            raise _lost_thread()
         return self._hash.finalize()
 
     def _run(self, chunks: queue.Queue[bytes | None]) -> None:
         while (chunk := chunks.get()) is not None:
             self._hash.update(chunk)
+            self._hashed_bytes += len(chunk)
+
+    @staticmethod
+    def _put(chunks: queue.Queue[bytes | None], thread: threading.Thread | None, chunk: bytes | None) -> None:
+        while True:
+            try:
+                chunks.put(chunk, timeout=_LOOK_S)
+                return
+            except queue.Full:
+                if thread is None or not thread.is_alive():
+                    raise _lost_thread() from None
+
+
+def _lost_thread() -> MemoryError:
+    return MemoryError("the thread of a digest ended early")  # nothing else ends it
 
 
 def digest_stream(chunks: Iterable[bytes], *, sm3: bool) -> Digests:

@@ -12,8 +12,10 @@ import os
 import secrets
 import signal
 import socket
+import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -391,6 +393,7 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        asyncio.get_running_loop().set_default_executor(_started_pool())
         await super().startup(sockets)
         if self.started:
             self._watch.start(asyncio.get_running_loop())
@@ -398,6 +401,20 @@ class _Server(uvicorn.Server):
             print(
                 json.dumps({"event": "ready", "url": f"http://{host}:{port}", "pid": os.getpid()}), flush=True
             )
+
+
+def _started_pool() -> ThreadPoolExecutor:
+    """Return the event loop's pool, as large as by default, with all of its threads running.
+
+    A thread that is started when there is no memory for it may never come, and the loop would wait for it.
+    """
+    size = min(32, (os.cpu_count() or 1) + 4)
+    pool = ThreadPoolExecutor(size, thread_name_prefix="asyncio")
+    together = threading.Barrier(size + 1)
+    for _ in range(size):
+        pool.submit(together.wait)
+    together.wait()
+    return pool
 
 
 def serve(config: NodeConfig, *, embedded_chain: bool = False) -> int:

@@ -1,8 +1,8 @@
 """Ends a process that answers nobody any more, and that nothing inside can set going again.
 
-A thread that gets no memory while it starts makes CPython's `Thread.start` wait for ever, also in the event loop; one
-of a pool that gets none while it works ends, and the pool counts on it still. Looks are counted, not seconds: while
-the whole process is stopped neither side moves. Must not import services or HTTP.
+A thread that gets no memory while it starts makes CPython's `Thread.start` wait for ever, in the event loop or in a
+thread of a pool; one that gets none while it works ends, and its pool counts on it still, or its work is left. Looks
+are counted, not seconds: while the whole process is stopped neither side moves. Must not import services or HTTP.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from collections.abc import Callable
 PERIOD_S = 1.0
 MISSES = 30
 EXIT_STUCK = 8
-# Threads of pools, by the beginnings of their names: the loop's own, those for other nodes, the one of small pushes.
-POOLED = ("asyncio_", "peer_", "gather_")
+# Threads that run until the process ends, by the beginnings of their names: the loop's pool, those for other nodes, the
+# one of small pushes, background work.
+LASTING = ("asyncio_", "peer_", "gather_", "worker_")
 
 
 def end_process() -> None:
@@ -50,11 +51,14 @@ class LoopWatch:
         loop.call_later(self._period_s, self._beat, loop)
 
     def _watch(self) -> None:
-        seen, missed, pooled = -1, 0, _pooled()
+        seen, missed = -1, 0
+        lasting, starting = _threads()
         while not self._stopped():
             missed = missed + 1 if self._rounds == seen else 0
-            seen, before, pooled = self._rounds, pooled, _pooled()
-            if missed >= self._misses or before - pooled:
+            seen, before, begun = self._rounds, lasting, starting
+            lasting, starting = _threads()
+            starting = {each: begun.get(each, 0) + 1 for each in starting}
+            if missed >= self._misses or before - lasting or max(starting.values(), default=0) > self._misses:
                 self._end()
                 return
 
@@ -67,6 +71,8 @@ class LoopWatch:
             return False
 
 
-def _pooled() -> set[str]:
-    """Return the names of the pools' threads; each runs until the process ends."""
-    return {each.name for each in threading.enumerate() if each.name.startswith(POOLED)}
+def _threads() -> tuple[set[str], dict[threading.Thread, int]]:
+    """Return the names of threads that run until the process ends, and those whose start has not ended."""
+    found = threading.enumerate()
+    lasting = {each.name for each in found if each.name.startswith(LASTING)}
+    return lasting, {each: 0 for each in found if not each.is_alive()}

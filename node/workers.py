@@ -50,7 +50,9 @@ class Workers:
             "merge": (merge_once, 2.0),
         }
         for name, (step, idle_s) in loops.items():
-            thread = threading.Thread(target=self._run, args=(name, step, idle_s), name=name, daemon=True)
+            thread = threading.Thread(
+                target=self._run, args=(name, step, idle_s), name=f"worker_{name}", daemon=True
+            )
             thread.start()
             self._threads.append(thread)
 

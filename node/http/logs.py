@@ -24,7 +24,8 @@ _MAX_PLACES = 12
 FLUSH_SECONDS: Final = 0.02
 FLUSH_LINES: Final = 64
 _LINE: Final = orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
-_SERVER_LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio")
+_POOL_LOGGER = "concurrent.futures"
+_SERVER_LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio", _POOL_LOGGER)
 
 
 def make_logger(stream: BinaryIO | None = None) -> FilteringBoundLogger:
@@ -130,6 +131,9 @@ class LineHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line; the message's arguments and an exception's words are left out."""
+        if record.name == _POOL_LOGGER and record.exc_info and record.exc_info[0] is MemoryError:
+            # The pool counts on the thread still, and somebody may wait for what it was to do.
+            end_starved()
         fields: dict[str, Any] = {"logger": record.name, "template": str(record.msg)[:200]}
         if record.exc_info and record.exc_info[1] is not None:
             fields |= {"error": type(record.exc_info[1]).__name__, "places": places_of(record.exc_info[1])}
@@ -137,11 +141,12 @@ class LineHandler(logging.Handler):
 
 
 def adopt_server_loggers(logger: FilteringBoundLogger) -> None:
-    """Send what uvicorn and asyncio log through `logger`, so that no traceback text reaches stderr."""
+    """Send what uvicorn, asyncio and pools of threads log through `logger`, so that no traceback text is printed."""
     for name in _SERVER_LOGGERS:
         library = logging.getLogger(name)
-        library.handlers = [LineHandler(logger)] if "." not in name else []
-        library.propagate = "." in name
+        below = name.startswith("uvicorn.")
+        library.handlers = [] if below else [LineHandler(logger)]
+        library.propagate = below
         library.setLevel(logging.WARNING)
 
 

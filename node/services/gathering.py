@@ -36,6 +36,8 @@ class PushGatherer:
         self._sent_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="gather")
+        # Started now: when there is no memory for a thread any more, a group would wait for one for ever.
+        self._thread.submit(int).result()
 
     async def accept(self, push: Push) -> MaterialView:
         """Accept `push` with whoever else waits. Raises what `materials.accept` raises."""

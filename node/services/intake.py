@@ -64,9 +64,16 @@ async def receive(node: Node, chunks: AsyncIterator[bytes], *, expected_bytes: i
         await _pump(chunks, stream, writer)
         digests = await asyncio.to_thread(stream.finish)
     except BaseException:
-        await asyncio.shield(asyncio.to_thread(writer.abort))
+        await asyncio.shield(asyncio.to_thread(_give_up, stream, writer))
         raise
     return Received(blob_id, file_key, digests, writer)
+
+
+def _give_up(stream: DigestStream, writer: BlobWriter) -> None:
+    try:
+        stream.close()  # It may hold a thread.
+    finally:
+        writer.abort()
 
 
 async def _pump(chunks: AsyncIterator[bytes], stream: DigestStream, writer: BlobWriter) -> None:

@@ -16,6 +16,8 @@ from anchor.errors import DeltasealError
 from node.errors import StoreClosed
 
 T = TypeVar("T")
+# Made while there is memory for it.
+_INTERRUPTED = StoreClosed("the write was interrupted; its outcome is not known")
 
 
 class Ticket(Generic[T]):
@@ -72,30 +74,32 @@ class GroupCommit(Generic[T]):
             raise copy.copy(ticket.error)
 
     def _lead(self) -> None:
-        group = self._take_group()
-        failure: DeltasealError | None = StoreClosed("the write was interrupted; its outcome is not known")
+        group: list[Ticket[T]] = []
+        failure: DeltasealError | None = _INTERRUPTED
         try:
+            self._fill(group)
             self._commit(group)
             failure = None
         except DeltasealError as error:
             failure = error
         finally:
-            # Also on KeyboardInterrupt and the like: nobody may be left waiting for a leader that is gone.
-            self._hand_over()
+            # Also on KeyboardInterrupt and without memory: nobody may be left waiting for a leader that is gone.
+            self._hand_over(leader_gone=not group)
             for ticket in group:
                 ticket.finish(failure)
 
-    def _take_group(self) -> list[Ticket[T]]:
+    def _fill(self, group: list[Ticket[T]]) -> None:
+        """Move the leader and whoever fits behind it into `group`; each is in it before it leaves the queue."""
         with self._lock:
-            group = [self._queue.popleft()]
-            weight = group[0].weight
-            while self._queue and weight + self._queue[0].weight <= self._limit_bytes:
-                group.append(self._queue.popleft())
-                weight += group[-1].weight
-        return group
+            weight = 0
+            while self._queue and (not group or weight + self._queue[0].weight <= self._limit_bytes):
+                group.append(self._queue[0])
+                weight += self._queue.popleft().weight
 
-    def _hand_over(self) -> None:
+    def _hand_over(self, *, leader_gone: bool) -> None:
         with self._lock:
+            if leader_gone:
+                self._queue.popleft()
             if self._queue:
                 self._queue[0].call_to_lead()
             else:

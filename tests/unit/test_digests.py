@@ -22,6 +22,13 @@ SM3_ABC = "66c7f0f462eeedd9d1f2d46bdc10e4e24167c4875cf2f7a2297da02b8f4ba8e0"
 SM3_ABCD_16 = "debe9ff92275b8a138604889c18e5a4d6fdb70e5387e5765293dcba39c0c5732"
 
 
+class Starved:
+    """A hash that gets no memory."""
+
+    def update(self, _: bytes) -> None:
+        raise MemoryError
+
+
 def sm3_threads() -> int:
     return sum(thread.name == "sm3" for thread in threading.enumerate())
 
@@ -73,6 +80,20 @@ def test_finished_stream_takes_nothing_more() -> None:
         with pytest.raises(DigestClosed):
             call()
     stream.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("chunks", [2, 40], ids=["the last chunk", "more than can wait"])
+def test_a_thread_that_got_no_memory_gives_no_digest(chunks: int) -> None:
+    stream = DigestStream(sm3=True)
+    stream.update(bytes(200_000))
+    thread = stream._sm3
+    assert thread is not None
+    thread._hash = Starved()
+    with pytest.raises(MemoryError):
+        for _ in range(chunks):
+            stream.update(bytes(1000))
+        stream.finish()
 
 
 def test_failing_source_leaves_no_thread_behind() -> None:

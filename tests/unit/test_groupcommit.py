@@ -1,6 +1,7 @@
 """Group commit without a database: order, sharing, failure, and no thread left waiting."""
 
 import threading
+from collections import deque
 from collections.abc import Sequence
 
 import pytest
@@ -111,6 +112,35 @@ def test_interrupted_leader_leaves_nobody_waiting() -> None:
         "StoreClosed",
         "StoreClosed",
     ]
+
+
+class Starving(deque[Ticket[int]]):
+    """A queue that gets no memory the `fails_at`-th time it is read, first by whoever hands over."""
+
+    fails_at = 0
+
+    def __getitem__(self, place: int) -> Ticket[int]:  # type: ignore[override]
+        self.fails_at -= 1
+        if self.fails_at == 0:
+            raise MemoryError
+        return super().__getitem__(place)
+
+
+@pytest.mark.parametrize(
+    ("fails_at", "raised"),
+    [(2, {"MemoryError"}), (5, {"MemoryError", "StoreClosed"})],
+    ids=["nobody taken", "two taken"],
+)
+def test_leader_without_memory_leaves_nobody_waiting(fails_at: int, raised: set[str]) -> None:
+    recorder = Recorder()
+    group = GroupCommit(recorder.commit, limit_bytes=100)
+    threads, errors = queued(group, recorder, 3)
+    group._queue = Starving(group._queue)
+    group._queue.fails_at = fails_at
+    finish(recorder, threads)
+    assert sorted(type(error).__name__ for error in errors) == sorted(raised)
+    group.run(9, weight=1)
+    assert recorder.groups[-1] == [9]
 
 
 def test_early_settled_request_does_not_share_a_later_failure() -> None:

@@ -4,10 +4,12 @@ import io
 import json
 import logging
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from node.http import logs
 from node.http.logs import (
     FLUSH_LINES,
     FLUSH_SECONDS,
@@ -19,6 +21,10 @@ from node.http.logs import (
 )
 
 CITIZEN_ID = "310104185001010014"
+
+
+def no_memory() -> None:
+    raise MemoryError
 
 
 def lines(stream: io.BytesIO) -> list[dict[str, Any]]:
@@ -45,6 +51,17 @@ def test_a_librarys_line_keeps_the_template_and_drops_arguments_and_words() -> N
     first, second = lines(stream)
     assert (first["template"], first["logger"]) == ("refused %s", "deltaseal.test.library")
     assert (second["error"], len(second["places"])) == ("ValueError", 1)
+
+
+def test_a_pool_whose_thread_got_no_memory_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[bool] = []
+    monkeypatch.setattr(logs, "end_starved", lambda: ended.append(True))
+    adopt_server_loggers(make_logger(io.BytesIO()))
+    pool = ThreadPoolExecutor(1)
+    monkeypatch.setattr(pool._idle_semaphore, "release", no_memory)
+    assert pool.submit(int).result() == 0
+    pool.shutdown()
+    assert ended
 
 
 def test_places_are_modules_and_lines_innermost_last() -> None:

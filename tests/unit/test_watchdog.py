@@ -31,13 +31,14 @@ def test_a_loop_that_stands_still_is_ended() -> None:
     assert run_watched(1.0, misses=5)
 
 
-def test_a_pool_that_lost_a_thread_ends_the_process() -> None:
+@pytest.mark.parametrize("name", ["asyncio_99", "worker_outbox"])
+def test_a_lasting_thread_that_is_lost_ends_the_process(name: str) -> None:
     ended, leave = threading.Event(), threading.Event()
 
     async def serve() -> None:
         watch = LoopWatch(period_s=0.02, misses=500, end=ended.set)
-        pooled = threading.Thread(target=leave.wait, name="asyncio_99")
-        pooled.start()
+        lasting = threading.Thread(target=leave.wait, name=name)
+        lasting.start()
         watch.start(asyncio.get_running_loop())
         await asyncio.sleep(0.2)
         assert not ended.is_set()
@@ -47,6 +48,28 @@ def test_a_pool_that_lost_a_thread_ends_the_process() -> None:
         watch.stop()
 
     asyncio.run(serve())
+
+
+def test_a_thread_whose_start_never_ends_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever starts it waits for ever: in a pool, where the loop goes on and the pool's threads are all there."""
+    ended = threading.Event()
+    never = threading.Thread(target=int)
+    monkeypatch.setattr(never, "_bootstrap", lambda: None)
+    starter = threading.Thread(target=never.start)
+    starter.start()
+
+    async def serve() -> None:
+        watch = LoopWatch(period_s=0.02, misses=5, end=ended.set)
+        watch.start(asyncio.get_running_loop())
+        while not ended.is_set():
+            await asyncio.sleep(0.02)
+        watch.stop()
+
+    asyncio.run(serve())
+    assert starter.is_alive()
+    never._started.set()
+    starter.join(timeout=30)
+    threading._limbo.pop(never)
 
 
 def test_the_watch_goes_on_where_it_gets_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
