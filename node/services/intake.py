@@ -99,9 +99,16 @@ def _begin(stream: DigestStream, writer: BlobWriter, piece: bytes) -> set[asynci
 
 
 async def _settled(working: set[asyncio.Future[None]]) -> None:
-    """Wait for both, also if one fails: whoever deletes the chunks must not race a write. Raises what one raised."""
+    """Wait for both, also if one fails or the request is cut off, and raise what one raised.
+
+    Whoever deletes the chunks must not race a write.
+    """
     if working:
-        await asyncio.wait(working)
+        try:
+            await asyncio.wait(working)
+        except asyncio.CancelledError:
+            await asyncio.wait(working)
+            raise
         for one in working:
             one.result()
 

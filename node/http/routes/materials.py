@@ -162,15 +162,18 @@ async def _accept_small(
 async def _accept(
     node: Node, caller: Caller, meta: MaterialMeta, received: intake.Received, kept: Kept
 ) -> Pushed:
-    stored = False
-    try:
-        push = _push_of(caller, meta, kept, received=received)
-        found = await asyncio.to_thread(materials.accept, node, push)
-        stored = found.created
-    finally:
-        if not stored:
-            await asyncio.shield(asyncio.to_thread(received.discard))
-    return await _answer(node, found, kept)
+    def work() -> materials.MaterialView:
+        stored = False
+        try:
+            found = materials.accept(node, _push_of(caller, meta, kept, received=received))
+            stored = found.created
+            return found
+        finally:
+            # In the same thread: when a stop cuts the request off, its material may be written a moment later.
+            if not stored:
+                received.discard()
+
+    return await _answer(node, await asyncio.to_thread(work), kept)
 
 
 async def _answer(node: Node, found: materials.MaterialView, kept: Kept) -> Pushed:
