@@ -97,11 +97,11 @@ class BlobWriter:
         return BlobSummary(self._chunks, self._size_bytes)
 
     def abort(self) -> None:
-        """Delete what was written. MUST NOT be called once the ops of `finish_ops` are written."""
+        """Delete what was written, unless the ops of `finish_ops` are: a blob without its mark belongs to something."""
         self._ended = True
         self._gathered.clear()
         self._sealed.clear()
-        if self._marked:
+        if self._marked and self._store.get(upload_key(self._blob_id)) is not None:
             delete_blob(self._store, self._blob_id)
 
     def _require_going_on(self) -> None:

@@ -297,6 +297,14 @@ def test_upload_aborted_after_its_last_ops_were_made_leaves_nothing(store: Level
     assert list(store.keys(b"")) == []
 
 
+def test_abort_after_the_last_ops_were_written_takes_nothing_away(store: LevelStore) -> None:
+    writer = BlobWriter(store, "b", KEY)
+    writer.write(CONTENT)
+    store.write(writer.finish_ops(), sync=True)
+    writer.abort()
+    assert read(store, "b") == CONTENT
+
+
 def test_mark_is_in_the_first_batch_and_goes_with_the_last() -> None:
     writer = BlobWriter(chunks := MemoryChunks(), "a", KEY)
     writer.write(CONTENT)
