@@ -278,6 +278,8 @@ class CouncilActs:
     def __init__(self, gateway: Gateway, signer: Signer, deployment: Deployment) -> None:
         """Act through `gateway` with the council's key."""
         self._gateway, self._signer, self._deployment = gateway, signer, deployment
+        self._next_nonce = 0
+        self._last: SignedTransaction | None = None
 
     def admit_member(self, member_id: int, profile: Profile) -> Receipt:
         """Admit a member under an id never used before."""
@@ -306,6 +308,10 @@ class CouncilActs:
     def set_endpoint(self, member_id: int, endpoint: str) -> Receipt:
         """Enter where a member's node answers."""
         return self._act("Members", "setEndpoint", member_id, endpoint)
+
+    def name_reviewer(self, account: bytes) -> Receipt:
+        """Let an account approve and retire catalogue versions."""
+        return self._act("Authority", "grantRole", REVIEWER_ROLE, account, 0)
 
     def set_signers(self, from_block: int, signers: Sequence[bytes]) -> Receipt:
         """Record who signs the chain from a block on; the addresses are sorted here."""
@@ -356,15 +362,20 @@ class CouncilActs:
     def _act(self, contract: str, function: str, *arguments: object) -> Receipt:
         calldata = encode_call(contract, function, *arguments)
         target = self._deployment.address_of(contract)
+        if self._last is not None:
+            # A newest block may be taken back; what it held comes again, and this act may build on it.
+            wait_mined(self._gateway, self._last)
         self._rehearse(target, calldata, f"{contract}.{function}")
+        nonce = max(self._gateway.nonce(self._signer.address, pending=True), self._next_nonce)
         transaction = self._signer.sign_transaction(
             chain_id=self._deployment.chain_id,
-            nonce=self._gateway.nonce(self._signer.address, pending=True),
+            nonce=nonce,
             to=target,
             calldata=calldata,
             gas=gas_for(contract, function, calldata),
         )
         _send(self._gateway, transaction)
+        self._last, self._next_nonce = transaction, nonce + 1
         receipt = wait_mined(self._gateway, transaction)
         if not receipt.succeeded:
             self._rehearse(target, calldata, f"{contract}.{function}")

@@ -9,9 +9,10 @@ import json
 import os
 import shutil
 import socket
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +33,7 @@ _FIX = "look at the signer's log; `python -m cli.consortium.geth` says whether t
 _MAX_ANSWER_BYTES = 1 << 20
 # Ten blocks that did not come.
 _STANDSTILL_S = 20.0
+_LOOK_S = 1.0
 
 
 class GethSigner:
@@ -114,11 +116,13 @@ def _hash_at(signer: GethSigner, number: int) -> bytes:
 
 
 class SignerGroup:
-    """All signers of a chain as one part: started, killed and waited for together."""
+    """All signers of a chain as one part: started, killed and waited for together; a standstill is ended for them."""
 
     def __init__(self, signers: Sequence[GethSigner]) -> None:
         """Take the signers in their order."""
         self.signers = tuple(signers)
+        self._stop = threading.Event()
+        self._watch: threading.Thread | None = None
 
     @property
     def pid(self) -> int:
@@ -131,10 +135,14 @@ class SignerGroup:
         return self.signers[0].part.argv
 
     def start(self) -> None:
-        """Start the signers that do not run."""
+        """Start the signers that do not run, and from now on end their standstills (`end_standstill`)."""
         for signer in self.signers:
             if not signer.part.running:
                 signer.start()
+        if self._watch is None:
+            self._stop.clear()
+            self._watch = threading.Thread(target=self._end_standstills, name="standstill", daemon=True)
+            self._watch.start()
 
     def wait_line(self) -> None:
         """Wait until all answer.
@@ -152,6 +160,10 @@ class SignerGroup:
 
     def stop(self) -> None:
         """Stop all by SIGTERM."""
+        if self._watch is not None:
+            self._stop.set()
+            self._watch.join()
+            self._watch = None
         for signer in self.signers:
             signer.gateway.close()
             signer.part.terminate()
@@ -181,25 +193,38 @@ class SignerGroup:
         return len(hashes) == 1 and max(heads) - min(heads) <= 2
 
     def wait_blocks(self, count: int = 1, *, timeout_s: float = 60.0) -> None:
-        """Wait until the first running signer has `count` more blocks; end a standstill (`end_standstill`).
+        """Wait until the first running signer has `count` more blocks.
 
         Raises:
             DemoPartFailed: they do not come.
         """
         signer = next(each for each in self.signers if each.part.running)
-        first = number = signer.gateway.head().number
-        since = time.monotonic()
+        first = signer.gateway.head().number
+        signer.part.wait_for(
+            lambda: True if signer.gateway.head().number >= first + count else None,
+            "it makes no blocks",
+            timeout_s=timeout_s,
+        )
 
-        def grown() -> Literal[True] | None:
-            nonlocal number, since
-            if (newest := signer.gateway.head().number) != number:
-                number, since = newest, time.monotonic()
-            elif time.monotonic() - since > _STANDSTILL_S:
-                self.end_standstill()
+    def _end_standstills(self) -> None:
+        heads, since = self._heads(), time.monotonic()
+        while not self._stop.wait(_LOOK_S):
+            before, heads = heads, self._heads()
+            if heads != before:
                 since = time.monotonic()
-            return True if number >= first + count else None
+            elif len(heads) >= crash_quorum(len(self.signers)) and time.monotonic() - since > _STANDSTILL_S:
+                with suppress(DemoPartFailed, ChainUnavailable):
+                    self.end_standstill()
+                since = time.monotonic()
 
-        signer.part.wait_for(grown, "it makes no blocks", timeout_s=timeout_s)
+    def _heads(self) -> dict[str, bytes]:
+        """Return the newest block of each signer that answers."""
+        heads = {}
+        for signer in self.signers:
+            if signer.part.running:
+                with suppress(ChainUnavailable):
+                    heads[signer.name] = signer.gateway.head().hash
+        return heads
 
     def end_standstill(self) -> None:
         """Take all running signers back to the last block that they share; they seal on from there.
@@ -209,7 +234,8 @@ class SignerGroup:
         sent while it looks for its peers.
 
         Raises:
-            DemoPartFailed: a signer does not answer, or a block that would be taken back may be final.
+            ChainUnavailable: a signer does not answer.
+            DemoPartFailed: a signer refuses, or a block that would be taken back may be final.
         """
         running = [signer for signer in self.signers if signer.part.running]
         heads = [signer.gateway.head() for signer in running]

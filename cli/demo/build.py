@@ -20,10 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from anchor.chain.contracts import encode_call, gas_for
-from anchor.chain.deploy import REVIEWER_ROLE, CouncilActs, Deployment, Profile, Role, deploy, wait_mined
+from anchor.chain.deploy import CouncilActs, Deployment, Profile, Role, deploy
 from anchor.chain.gateway import Gateway
-from anchor.errors import TransactionRefused
 from anchor.headers import Engine
 from anchor.signer import Signer, save_keystore
 from cli.client import NodeClient
@@ -134,7 +132,8 @@ def open_network(
             say(f"Members names the {len(chain.sealers)} signers of the chain")
         made = _make_nodes(folder, logs, chain, deployment, ports[starter.port_count :])
         _admit(council, made)
-        _name_reviewer(gateway, council_signer, deployment, made[0].address)
+        # XH's node approves entries over HTTP, as a data bureau's would.
+        council.name_reviewer(made[0].address)
         say(f"members {', '.join(member.key for member in people.MEMBERS)} are admitted and hold their keys")
         started = [(unit, _start_node(unit, logs, stack)) for unit in made]
         nodes = {unit.member.key: _open_node(unit, part, stack) for unit, part in started}
@@ -284,21 +283,6 @@ def _admit(council: CouncilActs, made: Sequence[_Made]) -> None:
     # Epoch 0 is the key of the nullifiers, which never rotates; epoch 1 the first of tags and masks.
     for epoch in (0, 1):
         council.publish_epoch(catalogue.CITY_DOMAIN, epoch, secrets.token_bytes(32), recipients)
-
-
-def _name_reviewer(gateway: Gateway, council: Signer, deployment: Deployment, account: bytes) -> None:
-    """Let XH's node approve catalogue entries over HTTP, as a data bureau's node would."""
-    calldata = encode_call("Authority", "grantRole", REVIEWER_ROLE, account, 0)
-    transaction = council.sign_transaction(
-        chain_id=deployment.chain_id,
-        nonce=gateway.nonce(council.address),
-        to=deployment.authority,
-        calldata=calldata,
-        gas=gas_for("Authority", "grantRole", calldata),
-    )
-    gateway.send_raw(transaction.raw)
-    if not wait_mined(gateway, transaction).succeeded:
-        raise TransactionRefused("XH was not made a reviewer", hint="look at the chain's log")
 
 
 def _profile(unit: _Made) -> Profile:

@@ -572,15 +572,32 @@ def test_an_import_is_checked_here_first(node: SmallNode, tmp_path: Path) -> Non
     (tmp_path / "e.jsonl").write_text('{"kind":"duty","code":"X","entry":{}}\n')
     ended = run_cli(["catalog", "import", "e.jsonl", *flags(node, tmp_path)], tmp_path)
     assert ended.returncode == 6 and not node.asked
-    answer = {
-        "published": 0,
-        "unchanged": 0,
-        "rejected": [{"line": 1, "errors": [{"pointer": "/name", "code": "required"}]}],
-    }
-    node.fixed["/v1/catalog/imports"] = (422, answer)
+    rejected = [{"line": 1, "errors": [{"pointer": "/name", "code": "required"}]}]
+    node.fixed["/v1/catalog/imports"] = (202, {"published": 0, "unchanged": 0, "rejected": rejected})
     ended = run_cli(["catalog", "import", "e.jsonl", "--mode", "partial", *flags(node, tmp_path)], tmp_path)
     assert ended.returncode == 6 and "required" in ended.stdout
     assert node.asked[-1].headers["content-type"] == "application/x-ndjson"
+
+
+AGENCY_LINE = {
+    "kind": "agency",
+    "code": "11310000FAKE000137",
+    "entry": {"name": {"zh": "市数据枢纽局(演示)", "en": "City data hub (demo)"}, "area": "310000"}
+    | {"level": "city", "memberId": 1, "role": "owner"},
+}
+
+
+def test_the_nodes_refusal_of_an_import_names_the_files_lines(node: SmallNode, tmp_path: Path) -> None:
+    (tmp_path / "e.jsonl").write_text("\n" + json.dumps(AGENCY_LINE) + "\n")
+    errors = [{"pointer": "/1/memberId", "code": "unknown"}]
+    node.fixed["/v1/catalog/imports"] = problem(422, "catalog_entry_invalid", errors=errors)
+    arguments = ["catalog", "import", "e.jsonl", *flags(node, tmp_path), "-o", "json"]
+    ended = run_cli(arguments, tmp_path)
+    assert ended.returncode == 6 and node.asked
+    told = json.loads(ended.stdout)
+    assert told["rejected"] == [{"line": 1, "errors": [{"pointer": "/memberId", "code": "unknown"}]}]
+    table = run_cli(arguments[:-2], tmp_path).stdout
+    assert "2" in table and "/memberId" in table and "unknown" in table
 
 
 def test_api_sends_any_request(node: SmallNode, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ class Sealed:
     appended: int
 
     def send(self, function: str, *arguments: object) -> int:
-        """Let the member call the Ledger; return the number of the block that took it."""
+        """Let the member call the Ledger; return the number of the block that took it, once that is final."""
         calldata = encode_call("Ledger", function, *arguments)
         transaction = self.member.sign_transaction(
             chain_id=self.deployment.chain_id,
@@ -78,6 +78,11 @@ class Sealed:
         )
         self.gateway.send_raw(transaction.raw)
         mined = wait_mined(self.gateway, transaction)
+        while (
+            self.final(mined.block_number).number
+            < (mined := wait_mined(self.gateway, transaction)).block_number
+        ):
+            continue
         assert mined.succeeded
         return mined.block_number
 

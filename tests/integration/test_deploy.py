@@ -138,6 +138,25 @@ def test_unreachable_chain_is_not_a_wrong_chain(tmp_path: Path) -> None:
 # The council
 
 
+def test_an_act_follows_one_whose_block_was_taken_back(
+    chain: RunningChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its nonce is taken though the chain's newest block does not show it, and it is waited for once more."""
+    acts, nonce = chain.acts, chain.gateway.nonce(COUNCIL.address)
+    acts.admit_member(71, profile_of(Signer.generate()))
+    looked: list[bytes] = []
+    receipt_of = Gateway.receipt
+
+    def late(gateway: Gateway, transaction: bytes) -> Receipt | None:
+        looked.append(transaction)
+        return receipt_of(gateway, transaction) if len(looked) > 1 else None
+
+    monkeypatch.setattr(Gateway, "nonce", lambda *_, **__: nonce)
+    monkeypatch.setattr(Gateway, "receipt", late)
+    acts.suspend(71)
+    assert looked[0] == looked[1] != looked[2]
+
+
 def test_member_is_admitted_suspended_reinstated_and_removed(chain: RunningChain) -> None:
     signer = chain.admit(11)
     active = ("Members", "activeMemberOf", signer.address)
