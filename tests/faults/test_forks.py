@@ -28,7 +28,7 @@ from verifier.checkpoints import checkpoint_signer, find_conflict, parse_checkpo
 
 # The chains stand still while nobody writes, for longer than a node's usual bound.
 SETTINGS = ("checkpoint_period_s = 0.2", "head_age_limit_s = 3600")
-USUAL = ("checkpoint_period_s = 60.0", "head_age_limit_s = 180")
+USUAL = ("checkpoint_period_s = 3600.0", "head_age_limit_s = 180")
 
 
 @dataclass
