@@ -32,7 +32,6 @@ from node.services.recording import Actor, record
 from node.services.requests import ErasureAct
 from node.store import rows
 from node.store.blobs import CHUNK_BYTES, condemn, delete_blob
-from verifier.subjects import Subject
 
 # Set by a restore, until the chain was asked what this node has erased since.
 RESTORED = "restored"
@@ -115,25 +114,11 @@ def _material_rows(
 ) -> list[Delete]:
     """List the deletion of every row about a material but its commitments, which lead to the tombstone."""
     name = material.material_id
-    subjects = [(Subject(row.id_type, row.id), row.role) for row in material.subjects]
     gone = [rows.MATERIAL.delete(name), rows.BY_AGENCY.delete(material.agency, name)]
     for version in versions:
         gone += [rows.VERSION.delete(name, version.version), rows.UNCONFIRMED.delete(name, version.version)]
-    gone += [
-        rows.BY_SUBJECT.delete(materials.subject_digest(node, material.agency, subject), name)
-        for subject, _ in subjects
-    ]
-    first = versions[0]
-    same = materials.dedupe_digest(
-        node,
-        material.agency,
-        first.sha256,
-        subjects,
-        type_code=material.type_code,
-        document_no=material.document_no,
-        asserted=first.asserted,
-    )
-    return [*gone, rows.DEDUPE.delete(same)]
+        gone += materials.lookups_of(node, material, version)
+    return gone
 
 
 def _tombstone(
@@ -154,7 +139,7 @@ def _tombstone(
         erased_at=now,
         reason_code=reason,
         actor=actor.name,
-        held_since=material.created_at,
+        held_since=min(row.created_at for row in versions),
         versions=[rows.ErasedVersion(row.version, row.commitment) for row in versions],
         operation_ids=[name for name, _ in operations],
         epochs=sorted({row.key_epoch for row in versions}),

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
 from datetime import date
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from ulid import ULID
@@ -253,7 +253,7 @@ def _dedupe_key(
     *,
     asserted: bool,
 ) -> str:
-    return dedupe_digest(
+    return _dedupe_digest(
         node,
         agency,
         meta.sha256,
@@ -264,7 +264,7 @@ def _dedupe_key(
     )
 
 
-def dedupe_digest(
+def _dedupe_digest(
     node: Node,
     agency: str,
     sha256: str,
@@ -278,6 +278,29 @@ def dedupe_digest(
     about = sorted([subject.id_type, subject.id, role] for subject, role in subjects)
     same = canonical_bytes([agency, sha256, about, type_code, document_no, asserted])
     return hmac.new(node.keys.lookup_key(), same, hashlib.sha256).hexdigest()
+
+
+def lookups_of(node: Node, material: rows.MaterialRow, version: rows.VersionRow) -> list[Delete]:
+    """List the deletion of what leads to a material by a version's subjects and by its bytes."""
+    fields: dict[str, Any] = fields_of(material, version)
+    subjects = [(Subject(one["idType"], one["id"]), one["role"]) for one in fields["subjects"]]
+    same = _dedupe_digest(
+        node,
+        material.agency,
+        version.sha256,
+        subjects,
+        type_code=material.type_code,
+        document_no=fields["documentNo"] or "",
+        asserted=version.asserted,
+    )
+    row = rows.DEDUPE.get(node.store, same)
+    # The same bytes may have come as a material of their own before.
+    ours = row is not None and row.material_id == material.material_id
+    found = [rows.DEDUPE.delete(same)] if ours else []
+    return found + [
+        rows.BY_SUBJECT.delete(subject_digest(node, material.agency, subject), material.material_id)
+        for subject, _ in subjects
+    ]
 
 
 def subject_digest(node: Node, agency: str, subject: Subject) -> str:
@@ -357,7 +380,8 @@ def _rows_of(node: Node, checked: _Checked, draft: Draft, held: MaterialView | N
             )
         )
         ops.append(rows.VERSION.put(_superseded(held)))
-    material = _material_row(node, draft, push.meta)
+        ops += _former_subjects(node, held.material, draft)
+    material = _material_row(draft, push.meta, since=held.material.created_at if held else node.clock())
     version = _version_row(node, push.meta, draft, sealed, received, [name for name, _ in operations])
     kept = canonical_bytes(fields_beside_rows(sealed.fields, material, version))
     version = msgspec.structs.replace(version, fields_json=kept)
@@ -371,7 +395,18 @@ def _rows_of(node: Node, checked: _Checked, draft: Draft, held: MaterialView | N
     return _Prepared(view, Recorded(ops, push.actor, "material.accept", about, "accepted"))
 
 
-def _material_row(node: Node, draft: Draft, meta: MaterialMeta) -> rows.MaterialRow:
+def _former_subjects(node: Node, material: rows.MaterialRow, draft: Draft) -> list[Delete]:
+    """Let nobody find a material by whom its newest version is no longer about."""
+    present = {subject for subject, _ in draft.subjects}
+    former = [Subject(one.id_type, one.id) for one in material.subjects]
+    return [
+        rows.BY_SUBJECT.delete(subject_digest(node, draft.agency, one), draft.material_id)
+        for one in former
+        if one not in present
+    ]
+
+
+def _material_row(draft: Draft, meta: MaterialMeta, *, since: int) -> rows.MaterialRow:
     return rows.MaterialRow(
         material_id=draft.material_id,
         agency=draft.agency,
@@ -381,7 +416,7 @@ def _material_row(node: Node, draft: Draft, meta: MaterialMeta) -> rows.Material
         document_no=draft.document_no,
         case_no=draft.case_no,
         latest_version=draft.version,
-        created_at=node.clock(),
+        created_at=since,
         level=draft.kind.level,
         share_type=draft.kind.share_type,
     )
@@ -437,8 +472,9 @@ def _lookups(node: Node, draft: Draft, sealed: Sealed, dedupe: str) -> list[Put]
         rows.BY_SUBJECT.put(rows.SubjectLookupRow(subject_digest(node, draft.agency, subject), name))
         for subject, _ in draft.subjects
     ]
-    if draft.version == 1:
+    if rows.DEDUPE.get(node.store, dedupe) is None:
         found.append(rows.DEDUPE.put(rows.DedupeRow(dedupe, name)))
+    if draft.version == 1:
         found.append(rows.BY_AGENCY.put(rows.AgencyLookupRow(draft.agency, name)))
     return found
 

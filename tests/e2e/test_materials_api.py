@@ -132,6 +132,34 @@ def test_a_replacing_file_makes_the_old_bytes_superseded(pd: Raw, xh: Raw) -> No
     assert wait_verdict(xh, new.sha256, "valid") == "valid"
 
 
+def test_bytes_that_replaced_others_are_known_when_they_come_again(pd: Raw) -> None:
+    old, new = fresh_file(), fresh_file()
+    meta = meta_of(old)
+    first = pd.push(old, meta).json()
+    pd.push(new, {**meta, "sha256": new.sha256, "replaces": first["materialId"]})
+    again = pd.push(new, {**meta, "sha256": new.sha256})
+    assert (again.status_code, again.json()["materialId"], again.json()["version"]) == (
+        200,
+        first["materialId"],
+        2,
+    )
+
+
+def test_a_version_about_somebody_else_is_found_by_him_only(pd: Raw) -> None:
+    old, new = fresh_file(), fresh_file()
+    meta = meta_of(old)
+    first = pd.push(old, meta).json()
+    right = {**meta, "subjects": [OTHER_FIRM], "sha256": new.sha256, "replaces": first["materialId"]}
+    assert pd.push(new, right).status_code == 201
+
+    def found(subject: dict[str, str]) -> set[str]:
+        items = pd.post("/v1/materials/search", {"subject": subject}).json()["items"]
+        return {one["materialId"] for one in items}
+
+    assert first["materialId"] not in found(FIRM)
+    assert first["materialId"] in found(OTHER_FIRM)
+
+
 def test_a_retry_with_the_same_key_replays_the_first_answer(pd: Raw) -> None:
     file, key = fresh_file(), secrets.token_hex(8)
     meta = json.dumps(meta_of(file)).encode()

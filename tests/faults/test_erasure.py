@@ -33,7 +33,17 @@ from node.runtime import close_node
 from node.services import backups, custody, erasures, materials
 from node.services.requests import ErasureAct
 from node.store import rows
-from tests.e2e.papers import INVOICE, File, Raw, fresh_file, invoice_wish, lease_wish, meta_of
+from tests.e2e.papers import (
+    FIRM,
+    INVOICE,
+    OTHER_FIRM,
+    File,
+    Raw,
+    fresh_file,
+    invoice_wish,
+    lease_wish,
+    meta_of,
+)
 from tests.faults import traces
 from tests.faults.test_power_loss import ACTOR, anchor_all, opened, push
 from tests.support.forks import set_lines
@@ -198,6 +208,28 @@ def test_the_tombstone_says_when_why_by_whom_and_which_backups_hold_it(scene: Sc
     assert [one["place"] for one in scene.answer["backups"]] == ["vault 3"]
     back_up(scene.network, "made after")
     assert len(pd.get(f"/v1/materials/{scene.material['materialId']}/erasure").json()["backups"]) == 1
+
+
+def test_an_erased_material_with_an_older_version_about_somebody_else_leaves_nothing(
+    network: Network, pd: Raw
+) -> None:
+    """Neither subject leads to it, its bytes make a material of their own again, and its first backup is named."""
+    old, new = fresh_file(), fresh_file()
+    meta = meta_of(old, subjects=[OTHER_FIRM])
+    name = pd.push(old, meta).json()["materialId"]
+    time.sleep(1.1)  # backups are told apart by seconds
+    back_up(network, "between the versions")
+    time.sleep(1.1)
+    later = meta_of(new, documentNo=meta["documentNo"])
+    assert pd.push(new, {**later, "replaces": name}).json()["version"] == 2
+    erased = pd.post(f"/v1/materials/{name}/erase", act(name)).json()
+    assert "between the versions" in [one["place"] for one in erased["backups"]]
+    for subject in (OTHER_FIRM, FIRM):
+        assert pd.post("/v1/materials/search", {"subject": subject}).status_code == 200
+    for file, about in ((old, meta), (new, later)):
+        again = pd.push(file, about)
+        assert again.status_code == 201, again.text
+        assert again.json()["materialId"] != name
 
 
 def test_the_material_is_gone_for_every_reader(scene: Scene, pd: Raw) -> None:
