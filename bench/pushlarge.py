@@ -24,7 +24,7 @@ from node.config import CONFIG_NAME
 
 ROUNDS = 3
 MIB = 1 << 20
-BATCH_CHUNKS = 2
+BATCH_CHUNKS = 4
 
 
 def write_file(path: Path, size_mib: int) -> None:
@@ -36,7 +36,7 @@ def write_file(path: Path, size_mib: int) -> None:
 
 
 def store_alone(source: Path, folder: Path) -> float:
-    """Return the seconds to hash, seal and store a file in one process: two threads, puts synced each 2 MiB."""
+    """Return the seconds to hash, seal and store a file in one process: two threads, puts synced each 4 MiB."""
     cipher, digest = AESGCM(secrets.token_bytes(32)), hashlib.sha256()
     started = time.perf_counter()
     database = plyvel.DB(str(folder), create_if_missing=True, compression=None)

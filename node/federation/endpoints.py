@@ -19,6 +19,8 @@ import httpx
 from node.errors import EndpointRefused, PeerUnavailable
 
 PACE_BYTES = 10 << 10  # what a peer must send in each interval that we wait for it
+# Reading costs Python the same whether it brings 64 KiB or four times that, and a document comes in MiBs.
+READ_BYTES = 256 << 10
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -60,9 +62,9 @@ class PacedStream(httpcore.NetworkStream):
         self._got_bytes = 0
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Read what there is. Raises httpcore.ReadTimeout when it comes too slowly."""
+        """Read what there is, also more than asked for. Raises httpcore.ReadTimeout when it comes too slowly."""
         began = self._timer()
-        content = self._stream.read(max_bytes, timeout)
+        content = self._stream.read(max(max_bytes, READ_BYTES), timeout)
         self._waited_s += self._timer() - began
         self._got_bytes += len(content)
         if self._got_bytes >= PACE_BYTES:

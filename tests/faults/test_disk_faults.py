@@ -204,7 +204,7 @@ class Template:
 
 @pytest.fixture(scope="module")
 def template(qp: Bent, tmp_path_factory: pytest.TempPathFactory) -> Template:
-    for size in (10, 2000, 3 * MIB):
+    for size in (10, 2000, 6 * MIB):
         assert qp.push(size, wait="final").status_code == 201
     qp.node.part.kill()
     folder = tmp_path_factory.mktemp("damage") / "node"

@@ -31,6 +31,7 @@ from tests.unit.keyvalue_suite import MemoryKeyValue
 
 KEY = bytes(range(100, 132))
 CONTENT = random.Random(1).randbytes(3 * CHUNK_BYTES + 12345)
+LONG = CONTENT * 2  # more than one batch of chunks
 FULL = random.Random(2).randbytes(2 * CHUNK_BYTES)
 
 
@@ -130,11 +131,12 @@ def test_chunks_are_sealed_as_the_page_says(chunks: MemoryChunks) -> None:
         assert plaintext == CONTENT[number * CHUNK_BYTES : (number + 1) * CHUNK_BYTES]
 
 
-def test_batches_hold_two_chunks_at_most_and_are_synced() -> None:
-    stored(chunks := MemoryChunks(), "a", CONTENT, piece_bytes=10_000)
+def test_batches_hold_four_chunks_at_most_and_are_synced() -> None:
+    stored(chunks := MemoryChunks(), "a", LONG + CONTENT, piece_bytes=10_000)
+    assert len(chunks.batches) == 3
     for ops, sync in chunks.batches:
         assert sync
-        assert sum(len(op.value) for op in ops if isinstance(op, Put)) <= 2 * (CHUNK_BYTES + 16)
+        assert sum(len(op.value) for op in ops if isinstance(op, Put)) <= 4 * (CHUNK_BYTES + 16)
 
 
 def test_small_file_needs_no_write_before_its_material() -> None:
@@ -249,14 +251,14 @@ def test_what_was_yielded_before_the_harm_is_true(chunks: MemoryChunks) -> None:
 def test_unfinished_upload_is_swept_and_finished_ones_stay(tmp_path: Path) -> None:
     path = tmp_path / "store"
     with make.made(path) as store:
-        stored(store, "whole", CONTENT)
+        stored(store, "whole", LONG)
         writer = BlobWriter(store, "half", KEY)
-        writer.write(CONTENT)
+        writer.write(LONG)
     with make.opened(path) as store:
-        assert len(list(store.keys(rows.blob_prefix("half")))) == 2
+        assert len(list(store.keys(rows.blob_prefix("half")))) == 4
         assert sweep_orphans(store, lambda blob_id: False) == 1
         assert list(store.keys(rows.blob_prefix("half"))) == list(store.keys(rows.upload_prefix())) == []
-        assert read(store, "whole") == CONTENT
+        assert read(store, "whole") == LONG
         assert sweep_orphans(store, lambda blob_id: False) == 0
 
 
@@ -269,7 +271,7 @@ def test_marked_blob_that_is_in_use_only_loses_its_mark(store: LevelStore) -> No
 
 
 def test_erasing_that_was_interrupted_is_ended_by_the_sweep(store: LevelStore) -> None:
-    stored(store, "b", CONTENT)
+    stored(store, "b", LONG)
     store.write(condemn("b"), sync=True)
     store.write([Delete(rows.chunk_key("b", 0))], sync=True)
     assert sweep_orphans(store, lambda blob_id: False) == 1
@@ -277,7 +279,7 @@ def test_erasing_that_was_interrupted_is_ended_by_the_sweep(store: LevelStore) -
 
 
 def test_aborted_upload_leaves_nothing(store: LevelStore) -> None:
-    for pieces in ([], [b"small"], [CONTENT]):
+    for pieces in ([], [b"small"], [LONG]):
         writer = BlobWriter(store, "b", KEY)
         for piece in pieces:
             writer.write(piece)
@@ -291,7 +293,7 @@ def test_aborted_upload_leaves_nothing(store: LevelStore) -> None:
 
 def test_upload_aborted_after_its_last_ops_were_made_leaves_nothing(store: LevelStore) -> None:
     writer = BlobWriter(store, "b", KEY)
-    writer.write(CONTENT)
+    writer.write(LONG)
     writer.finish_ops()
     writer.abort()
     assert list(store.keys(b"")) == []
@@ -307,7 +309,7 @@ def test_abort_after_the_last_ops_were_written_takes_nothing_away(store: LevelSt
 
 def test_mark_is_in_the_first_batch_and_goes_with_the_last() -> None:
     writer = BlobWriter(chunks := MemoryChunks(), "a", KEY)
-    writer.write(CONTENT)
+    writer.write(LONG)
     assert chunks.batches[0][0][0] == Put(rows.upload_key("a"), b"")
     assert writer.finish_ops()[-1] == Delete(rows.upload_key("a"))
 
@@ -318,13 +320,13 @@ def test_upload_that_meets_a_full_disk_can_be_aborted(tmp_path: Path) -> None:
     with LevelStore.open(tmp_path / "store", seal=make.seal(), reserve_bytes=1 << 60) as store:
         writer = BlobWriter(store, "b", KEY)
         with pytest.raises(StoreFull):
-            writer.write(CONTENT)
+            writer.write(LONG)
         writer.abort()
         assert list(store.keys(b"")) == []
 
 
 def test_deleting_reads_no_chunk_and_works_in_bounded_batches(store: LevelStore) -> None:
-    stored(store, "b", CONTENT)
+    stored(store, "b", LONG)
     stored(store, "bb", b"neighbour")
     delete_blob(store, "b")
     assert list(store.keys(rows.blob_prefix("b"))) == []
@@ -343,7 +345,7 @@ def test_a_running_node_sweeps_chunks_that_nobody_writes_any_more_and_no_others(
         left = BlobWriter(store, "blb_2", KEY)
         ended = BlobWriter(store, "blb_3", KEY)
         for writer in (going_on, left, ended):
-            writer.write(bytes(4 * CHUNK_BYTES))
+            writer.write(bytes(6 * CHUNK_BYTES))
         ended.finish()
         del left, writer
         gc.collect()
@@ -352,7 +354,7 @@ def test_a_running_node_sweeps_chunks_that_nobody_writes_any_more_and_no_others(
         assert sweep_forsaken(store) == 0
         assert not list(store.keys(b"blob/" + bytes([5]) + b"blb_2"))
         for name in ("blb_1", "blb_3"):
-            assert sum(map(len, read_blob(store, name, KEY))) == 4 * CHUNK_BYTES
+            assert sum(map(len, read_blob(store, name, KEY))) == 6 * CHUNK_BYTES
 
 
 def test_first_keys_name_each_blob_once_and_jump_over_its_chunks(tmp_path: Path) -> None:

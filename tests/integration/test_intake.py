@@ -14,7 +14,7 @@ from anchor.keyvalue import Put
 from node.http.routes import materials as routes
 from node.services import materials
 from node.services.intake import PIECE_BYTES, receive
-from node.store.blobs import CHUNK_BYTES
+from node.store.blobs import BATCH_CHUNKS, CHUNK_BYTES
 from node.store.leveldb import BLOB_PREFIX, LevelStore
 from node.store.rows import upload_prefix
 
@@ -97,7 +97,7 @@ def test_the_last_piece_of_a_cut_off_upload_is_stored_before_it_is_deleted(
 
     async def push() -> None:
         # The first batch of chunks is full with the last piece.
-        chunks = sent(CHUNK_BYTES + 2, PIECE_BYTES - 1)
+        chunks = sent((BATCH_CHUNKS - 1) * CHUNK_BYTES + 2, PIECE_BYTES - 1)
         receiving = asyncio.ensure_future(receive(node_with(store), chunks, expected_bytes=None))
         await gate.cut_off(receiving, then=gate.open_soon)
 

@@ -72,6 +72,25 @@ def test_redirects_are_not_followed_and_proxies_are_not_used() -> None:
         assert not client.trust_env
 
 
+class Asked(httpcore.NetworkStream):
+    """A connection that notes how much it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        self.asked.append(max_bytes)
+        return b"x"
+
+
+def test_a_read_takes_more_than_the_client_asks_for() -> None:
+    source = Asked()
+    stream = PacedStream(source, interval_s=10)
+    stream.read(65536)
+    stream.read(1 << 20)
+    assert source.asked == [256 << 10, 1 << 20]
+
+
 class Dripping(httpcore.NetworkStream):
     """A connection that brings `piece_bytes` in each read, each of which takes a second."""
 
