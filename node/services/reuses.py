@@ -197,14 +197,16 @@ def _best(
     for group in (usable, about, found):
         if group:
             return group[0]
-    nothing = _nothing_known(node, types[0] if types else None, subject)
+    nothing = _nothing_known(node, types[0] if types else None)
     return (types[0] if types else body.type_code or ""), nothing
 
 
-def _nothing_known(node: Node, type_code: str | None, subject: Subject) -> Verdict:
-    """Judge the absence too: while the chain's state is unknown, "not found" would be a claim."""
-    question = Question(sha256=None, type_code=type_code, subject=subject)
-    return moment_of(node).judge(question)
+def _nothing_known(node: Node, type_code: str | None) -> Verdict:
+    """Judge the absence too: while the chain's state is unknown, "not found" would be a claim.
+
+    Without the subject, who may have other documents of the type: none of them is the one that was asked for.
+    """
+    return moment_of(node).judge(Question(sha256=None, type_code=type_code))
 
 
 def _is_meant(node: Node, body: ReuseRequest, type_code: str, verdict: Verdict) -> bool:

@@ -87,6 +87,26 @@ def test_a_large_document_crosses_whole(pd: Raw, xh: Raw) -> None:
     assert hashlib.sha256(xh.get(answer["content"]["url"]).content).hexdigest() == file.sha256
 
 
+@pytest.mark.parametrize(
+    "named", [{"sha256": "5e" * 32}, {"documentNo": "NO SUCH NUMBER"}], ids=["file", "number"]
+)
+def test_another_paper_of_the_subject_is_not_taken_for_the_one_that_was_named(
+    pd: Raw, xh: Raw, named: dict[str, str]
+) -> None:
+    file, _ = pushed(pd)
+    assert xh.post("/v1/reuses", lease_wish(sha256=file.sha256)).json()["outcome"] == "granted"
+    answer = xh.post("/v1/reuses", lease_wish(**named)).json()
+    assert (answer["outcome"], failed_check(answer)) == ("denied", "found:not_found")
+
+
+def test_a_number_leads_to_its_own_paper(pd: Raw, xh: Raw) -> None:
+    numbers = [f"NUMBER-{secrets.token_hex(4)}" for _ in range(2)]
+    files = [pushed(pd, documentNo=number)[0] for number in numbers]
+    for number, file in zip(numbers, files, strict=True):
+        answer = xh.post("/v1/reuses", lease_wish(documentNo=number)).json()
+        assert (answer["outcome"], answer["facts"]["sha256"]) == ("granted", file.sha256)
+
+
 def test_the_request_names_nobody_to_the_custodian_but_the_subject_it_holds(pd: Raw, xh: Raw) -> None:
     file, _ = pushed(pd)
     answer = xh.post("/v1/reuses", lease_wish(sha256=file.sha256)).json()
