@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.arguments import one_subject
+from cli.arguments import digest_of, one_subject
 from cli.client import Answer, NodeClient, segment
 from cli.downloads import require_new, save_checked
 from cli.errors import ArgumentInvalid, NodeAnswerMalformed
@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
             "reuse request --case XH-20261110-000042 --matter 990140400100 --req r6 --type M5001 "
             "--subject 111:310104185001010014 --purpose 落户 --scenario SC-310000-0003",
             "reuse request --case XH-1 --matter 990140400100 --req r2 --subject @subject.txt --purpose 落户 "
-            "--scenario SC-310000-0003 --deliver bytes --to lease.pdf",
+            "--scenario SC-310000-0003 --document-no '(2026)沪0187' --deliver bytes --to lease.pdf",
         ),
         exits=(*_EXITS, ExitCode.CONFLICT, ExitCode.PROOF_FAILED, ExitCode.STALE, ExitCode.DENIED),
     )(request)
@@ -64,6 +64,12 @@ def request(
     type_code: Annotated[
         str | None, typer.Option("--type", metavar="CODE", help="Type, if several would do.")
     ] = None,
+    document_no: Annotated[
+        str | None, typer.Option(metavar="NO", help="Number on the document, if there are several.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The paper in hand; only its digest is sent.")
+    ] = None,
     basis: Annotated[str, typer.Option(metavar="KIND", help="duty or grant.")] = "duty",
     grant: Annotated[str | None, typer.Option(metavar="ID", help="Grant, for --basis grant.")] = None,
     deliver: Annotated[str, typer.Option(metavar="FORM", help="none, facts or bytes.")] = "facts",
@@ -86,6 +92,8 @@ def request(
         "matterCode": matter,
         "reqId": req,
         "typeCode": type_code,
+        "documentNo": document_no,
+        "sha256": digest_of(file).sha256.hex() if file is not None else None,
         "subject": one_subject(subject),
         "basis": {"kind": basis, **({"grantId": grant} if grant else {})},
         "purpose": purpose,

@@ -515,6 +515,20 @@ def test_a_decision_decides_the_exit_code(node: SmallNode, tmp_path: Path, outco
     assert asked["basis"] == {"kind": "duty"} and asked["deliver"] == "facts" and "consume" not in asked
 
 
+def test_a_request_names_the_paper_by_its_number_and_by_the_file_in_hand(
+    node: SmallNode, tmp_path: Path
+) -> None:
+    node.fixed["/v1/reuses"] = (200, reuse("granted"))
+    (tmp_path / "lease.pdf").write_bytes(b"abc")
+    narrow = ["--document-no", "(2026)沪0187", "--file", "lease.pdf"]
+    assert run_cli([*REUSE, *narrow, *flags(node, tmp_path)], tmp_path).returncode == 0
+    asked = json.loads(node.asked[-1].body)
+    assert asked["documentNo"] == "(2026)沪0187"
+    assert asked["sha256"] == hashlib.sha256(b"abc").hexdigest()
+    missing = run_cli([*REUSE, "--file", "none.pdf", *flags(node, tmp_path)], tmp_path)
+    assert missing.returncode != 0 and "none.pdf" in missing.stderr
+
+
 def test_a_pending_decision_is_waited_for(node: SmallNode, tmp_path: Path) -> None:
     node.fixed["/v1/reuses"] = (202, {**reuse("pending"), "jobId": "job_01"})
     node.fixed["/v1/jobs/job_01"] = (200, {"status": "done", "resultUrl": "/v1/reuses/reu_01"})
