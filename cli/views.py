@@ -73,6 +73,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "retired": ("retired", "已停用"),
     "active": ("active", "有效"),
     "consistent": ("consistent", "一致"),
+    "pushed": ("pushed", "已推送"),
+    "held": ("held", "此前已有"),
+    "done_before": ("done before", "此前已完成"),
+    "refused": ("refused", "被拒"),
     "not_usable": ("NOT USABLE", "不可使用"),
     "unproved": ("not wholly proved", "未全部证明"),
     "broken": ("BROKEN", "不成立"),
@@ -138,9 +142,10 @@ VIEWS: dict[str, View] = {
     "push": View(
         (
             Column("path", "file", "文件"),
-            Column("result", "result", "结果"),
+            Column("result", "result", "结果", word),
             Column("materialId", "material", "材料"),
             Column("version", "version", "版本"),
+            Column("status", "status", "状态", word),
             Column("sha256", "sha256", "摘要", short_hex),
             _ANCHOR,
             Column("code", "problem", "问题"),
