@@ -15,7 +15,7 @@ from cli.demo import people
 from cli.demo.network import DemoNode, Network, wait_ready
 from cli.demo.parts import Part
 from tests.e2e.papers import Raw
-from tests.support.waiting import BOUND_S
+from tests.support.waiting import BOUND_S, until
 
 
 def set_lines(folder: Path, *lines: str) -> None:
@@ -40,6 +40,8 @@ def log_state(client: Raw) -> str:
 
 def require_alarm(client: Raw, sha256: str) -> None:
     """Require that a node which found a fork calls nothing valid, says why, and counts it."""
+    # A record may be final for the outbox a moment before the index has followed to it.
+    until(lambda: client.verify(sha256)["lastKnown"] == "valid", "the index holds the final record")
     verdict = client.verify(sha256)
     assert (verdict["verdict"], verdict["lastKnown"]) == ("stale", "valid")
     assert "fork_detected" in {each["code"] for each in verdict["reasons"]}
