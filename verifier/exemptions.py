@@ -8,7 +8,7 @@ known makes a route `unavailable`, never a refusal. Must not import chain or HTT
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime
 from enum import StrEnum
 
@@ -83,10 +83,17 @@ def plan_requirement(
 
 
 def plan_all(
-    requirements: Sequence[Requirement], subject: Subject, *, moment: Moment
+    requirements: Sequence[Requirement],
+    subject: Subject,
+    *,
+    moment: Moment,
+    worsened: Callable[[Verdict], Verdict] = lambda verdict: verdict,
 ) -> list[RequirementPlan]:
-    """Plan each requirement as `plan_requirement` does, all at one moment and from one reading of the index."""
-    holdings = _Holdings(requirements, subject, moment)
+    """Plan each requirement as `plan_requirement` does, all at one moment and from one reading of the index.
+
+    `worsened` may know more of a document that would exempt than the chain does, and nothing better.
+    """
+    holdings = _Holdings(requirements, subject, moment, worsened)
     return [_plan(_Evidence(requirement, holdings)) for requirement in requirements]
 
 
@@ -148,10 +155,16 @@ def _try_claims(route: str, evidence: _Evidence) -> _Trial:
 class _Holdings:
     """What is held of a subject, for all requirements of one plan; read in one go when a route first asks."""
 
-    __slots__ = ("_codes", "_found", "_subject", "moment")
+    __slots__ = ("_codes", "_found", "_subject", "moment", "worsened")
 
-    def __init__(self, requirements: Sequence[Requirement], subject: Subject, moment: Moment) -> None:
-        self.moment = moment
+    def __init__(
+        self,
+        requirements: Sequence[Requirement],
+        subject: Subject,
+        moment: Moment,
+        worsened: Callable[[Verdict], Verdict],
+    ) -> None:
+        self.moment, self.worsened = moment, worsened
         self._subject = subject
         self._codes = dict.fromkeys(code for one in requirements for code in one.any_of)
         self._found: dict[str, list[Verdict]] | None = None
@@ -189,6 +202,11 @@ class _Evidence:
 
     def why_not(self, type_code: str, verdict: Verdict, *, route: str) -> str:
         """Return why a claim does not exempt by a route, or nothing if it does."""
+        found = self._why_not(type_code, verdict, route)
+        # Last, since it is looked up for each claim.
+        return found or self._why_not(type_code, self._holdings.worsened(verdict), route)
+
+    def _why_not(self, type_code: str, verdict: Verdict, route: str) -> str:
         if verdict.kind is not VerdictKind.VALID:
             return verdict.kind.value
         if verdict.subject_match is not SubjectMatch.MATCH or verdict.claim is None:

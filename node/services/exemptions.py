@@ -6,11 +6,12 @@ Spec page: docs/reference/decision.md, "Exemption routes".
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from node.context import Node
 from node.errors import MatterUnknown
 from node.services.requests import ExemptionRequest
-from node.services.verifying import moment_of, subject_of
+from node.services.verifying import moment_of, subject_of, with_local_acts
 from verifier.catalog import Matter
 from verifier.exemptions import RequirementPlan, plan_all
 
@@ -49,4 +50,7 @@ def plan(node: Node, request: ExemptionRequest) -> ExemptionPlan:
     """
     matter = matter_of(node, request.matter_code)
     subject = subject_of(node, request.subject)
-    return ExemptionPlan(matter, tuple(plan_all(matter.requirements, subject, moment=moment_of(node))))
+    found = plan_all(
+        matter.requirements, subject, moment=moment_of(node), worsened=partial(with_local_acts, node)
+    )
+    return ExemptionPlan(matter, tuple(found))

@@ -277,6 +277,20 @@ def test_exemptions_say_by_which_route_no_paper_is_needed(pd: Raw, xh: Raw) -> N
     assert (unknown.status_code, unknown.json()["code"]) == (422, "matter_unknown")
 
 
+def test_a_document_that_was_just_revoked_here_exempts_nobody(pd: Raw) -> None:
+    person = {"idType": "111", "id": "310104185001010997"}
+    _, material = pushed(pd, subjects=[person])
+
+    def outcome() -> str:
+        plan = pd.post("/v1/exemptions", {"matterCode": OPEN_FIRM, "subject": person}).json()
+        return next(str(line["outcome"]) for line in plan["requirements"] if line["reqId"] == "R2")
+
+    assert outcome() == "exempt"
+    act = {"reasonCode": 1, "reason": "entered by mistake"}
+    assert pd.post(f"/v1/materials/{material['materialId']}/revoke", act).status_code < 300
+    assert outcome() == "bring_paper"
+
+
 def test_a_file_about_somebody_else_says_so(pd: Raw, xh: Raw) -> None:
     file, _ = pushed(pd)
     verdict = xh.verify(file.sha256, typeCode=LEASE, subject=OTHER_FIRM)

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from anchor.entries import StatusFlag
 from anchor.records import Flag
@@ -26,8 +27,8 @@ from tests.unit.chain_factory import (
     type_value,
 )
 from verifier.catalog import CatalogView, Names, Requirement
-from verifier.exemptions import PlanOutcome, RequirementPlan, plan_requirement
-from verifier.verdicts import Outcome
+from verifier.exemptions import PlanOutcome, RequirementPlan, plan_all, plan_requirement
+from verifier.verdicts import Moment, Outcome, Verdict, VerdictKind
 
 ISSUER_MEMBER, OTHER_MEMBER = 2, 3
 ROUTES = ("certificate", "history", "data_check", "commitment", "paper")
@@ -140,6 +141,27 @@ def test_what_does_not_exempt_asks_for_paper_and_says_why(
     found = plan(chain, need("certificate", "history", "paper", **changes))
     assert (found.route, found.outcome, found.claim) == ("certificate", PlanOutcome.BRING_PAPER, None)
     assert [one.detail for one in found.reasons] == [why, why, "bring the paper"]
+
+
+def test_what_only_the_node_knows_of_a_claim_counts_too() -> None:
+    chain = chain_with_catalogue()
+    chain.append(ISSUER_MEMBER, material("old"), material("new", sha256=b"2" * 32))
+    index = index_of(chain)
+    now = datetime.fromtimestamp(chain.head.time, UTC)
+    moment = Moment(index=index, catalog=CatalogView(index), keys=ring(CITY), faults=(), now=now)
+    gone = {commitment("old")}
+
+    def worsened(verdict: Verdict) -> Verdict:
+        assert verdict.claim is not None
+        known = verdict.claim.commitment in gone
+        return structs.replace(verdict, kind=VerdictKind.REVOKED) if known else verdict
+
+    requirement = need("certificate", "paper")
+    (found,) = plan_all([requirement], FIRM, moment=moment, worsened=worsened)
+    assert found.claim is not None and found.claim.commitment == commitment("new")
+    gone.add(commitment("new"))
+    (found,) = plan_all([requirement], FIRM, moment=moment, worsened=worsened)
+    assert (found.outcome, found.reasons[0].detail) == (PlanOutcome.BRING_PAPER, "revoked")
 
 
 def test_claim_that_is_not_final_does_not_exempt() -> None:
