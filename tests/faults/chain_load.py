@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from anchor.chain.contracts import decode_result, encode_call, event_topic, gas_for, parse_batch_appended
@@ -36,6 +37,7 @@ class LoadedOutbox:
         self.revoked: dict[str, bytes] = {}
         self.problems: Counter[str] = Counter()
         self._broken: BaseException | None = None
+        self._looks = 0
         LevelStore.create(folder, node_id=folder.name, seal=None).close()
         self._open()
 
@@ -77,14 +79,14 @@ class LoadedOutbox:
             raise self._broken
 
     def settle(self) -> None:
-        """Wait until all that was promised is final."""
-        deadline = time.monotonic() + BOUND_S
+        """Wait until all that was promised is final, by looks at the chain that began after this call."""
+        deadline, known = time.monotonic() + BOUND_S, self._looks + 2
         while True:
             if self._broken is not None:
                 raise self._broken
             progress = self.outbox.progress()
             waits = progress.queued or progress.in_flight or progress.included or progress.problem
-            if not waits and self.states() == {"final"}:
+            if self._looks >= known and not waits and self.states() == {"final"}:
                 return
             assert time.monotonic() < deadline, (progress, self.problems)
             time.sleep(0.05)
@@ -128,6 +130,7 @@ class LoadedOutbox:
         try:
             while not self._ended.is_set():
                 progress: OutboxProgress = self.outbox.step()
+                self._looks += 1
                 if progress.problem:
                     self.problems[progress.problem] += 1
                 self.outbox.wait(0.02)
@@ -143,13 +146,25 @@ def expect_once(chain: WildChain, *nodes: LoadedOutbox) -> None:
     (member_id,) = {node.member_id for node in nodes}
     promised = [record for node in nodes for record in node.records.values()]
     found = appended(chain, member_id)
-    assert Counter(found) == Counter(promised)
+    lost, surplus = Counter(promised) - Counter(found), Counter(found) - Counter(promised)
+    assert not lost and not surplus, f"lost {_names(lost, nodes)}, surplus {_names(surplus, nodes)}"
     revoked = {commitment for node in nodes for commitment in node.revoked.values()}
     for record in promised:
         assert _is_revoked(chain, member_id, record[:32]) == (record[:32] in revoked)
     for node in nodes:
         assert node.states() == {"final"}
         _expect_places(chain, node)
+
+
+def _names(found: Counter[bytes], nodes: Sequence[LoadedOutbox]) -> list[str]:
+    """Name records with what the outbox says of them."""
+    told = {record: (name, node) for node in nodes for name, record in node.records.items()}
+    return [
+        f"{told[record][0]} {told[record][1].outbox.status_of(told[record][0])}"
+        if record in told
+        else "foreign"
+        for record in found
+    ]
 
 
 def _expect_places(chain: WildChain, node: LoadedOutbox) -> None:
