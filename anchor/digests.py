@@ -115,30 +115,32 @@ class _Sm3Thread:
         except UnsupportedAlgorithm:
             raise EngineMissing("OpenSSL here has no SM3", hint="turn the SM3 digest off") from None
         self._inline_bytes = self._fed_bytes = self._hashed_bytes = 0
-        self._chunks: queue.Queue[bytes | None] | None = None
-        self._thread: threading.Thread | None = None
+        self._worker: tuple[queue.Queue[bytes | None], threading.Thread] | None = None
 
     def feed(self, chunk: bytes) -> None:
-        if self._chunks is None and self._inline_bytes + len(chunk) <= _INLINE_BYTES:
+        if self._worker is None and self._inline_bytes + len(chunk) <= _INLINE_BYTES:
             self._inline_bytes += len(chunk)
             self._hash.update(chunk)
             return
-        if self._chunks is None:
-            self._chunks = queue.Queue(maxsize=_QUEUE_CHUNKS)
-            # A daemon, so that a stream somebody forgot cannot keep the process alive.
-            self._thread = threading.Thread(target=self._run, args=(self._chunks,), name="sm3", daemon=True)
-            self._thread.start()
-        self._fed_bytes += len(chunk)
-        self._put(self._chunks, self._thread, chunk)
+        self._fed_bytes += len(chunk)  # Before a start that may fail: no digest without this chunk.
+        if self._worker is None:
+            self._worker = self._start()
+        self._put(*self._worker, chunk)
 
     def finish(self) -> bytes:
-        if self._chunks is not None:
-            self._put(self._chunks, self._thread, None)
-            if self._thread is not None:
-                self._thread.join()
+        if self._worker is not None:
+            self._put(*self._worker, None)
+            self._worker[1].join()
         if self._hashed_bytes != self._fed_bytes:
             raise _lost_thread()
         return self._hash.finalize()
+
+    def _start(self) -> tuple[queue.Queue[bytes | None], threading.Thread]:
+        chunks: queue.Queue[bytes | None] = queue.Queue(maxsize=_QUEUE_CHUNKS)
+        # A daemon, so that a stream somebody forgot cannot keep the process alive.
+        thread = threading.Thread(target=self._run, args=(chunks,), name="sm3", daemon=True)
+        thread.start()
+        return chunks, thread
 
     def _run(self, chunks: queue.Queue[bytes | None]) -> None:
         while (chunk := chunks.get()) is not None:
@@ -146,13 +148,13 @@ class _Sm3Thread:
             self._hashed_bytes += len(chunk)
 
     @staticmethod
-    def _put(chunks: queue.Queue[bytes | None], thread: threading.Thread | None, chunk: bytes | None) -> None:
+    def _put(chunks: queue.Queue[bytes | None], thread: threading.Thread, chunk: bytes | None) -> None:
         while True:
             try:
                 chunks.put(chunk, timeout=_LOOK_S)
                 return
             except queue.Full:
-                if thread is None or not thread.is_alive():
+                if not thread.is_alive():
                     raise _lost_thread() from None
 
 

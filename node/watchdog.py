@@ -52,12 +52,13 @@ class LoopWatch:
 
     def _watch(self) -> None:
         seen, missed = -1, 0
-        lasting, starting = _threads()
+        lasting, _ = _threads()
+        starting: dict[threading.Thread, int] = {}
         while not self._stopped():
             missed = missed + 1 if self._rounds == seen else 0
-            seen, before, begun = self._rounds, lasting, starting
-            lasting, starting = _threads()
-            starting = {each: begun.get(each, 0) + 1 for each in starting}
+            seen, before = self._rounds, lasting
+            lasting, begun = _threads()
+            starting = {each: starting.get(each, 0) + 1 for each in begun}
             if missed >= self._misses or before - lasting or max(starting.values(), default=0) > self._misses:
                 self._end()
                 return
@@ -71,8 +72,8 @@ class LoopWatch:
             return False
 
 
-def _threads() -> tuple[set[str], dict[threading.Thread, int]]:
+def _threads() -> tuple[set[str], list[threading.Thread]]:
     """Return the names of threads that run until the process ends, and those whose start has not ended."""
     found = threading.enumerate()
     lasting = {each.name for each in found if each.name.startswith(LASTING)}
-    return lasting, {each: 0 for each in found if not each.is_alive()}
+    return lasting, [each for each in found if not each.is_alive()]

@@ -91,7 +91,7 @@ def plan_all(
 ) -> list[RequirementPlan]:
     """Plan each requirement as `plan_requirement` does, all at one moment and from one reading of the index.
 
-    `worsened` may know more of a document that would exempt than the chain does, and nothing better.
+    `worsened` may know a worse kind for a document that would exempt than the chain does.
     """
     holdings = _Holdings(requirements, subject, moment, worsened)
     return [_plan(_Evidence(requirement, holdings)) for requirement in requirements]
@@ -202,11 +202,6 @@ class _Evidence:
 
     def why_not(self, type_code: str, verdict: Verdict, *, route: str) -> str:
         """Return why a claim does not exempt by a route, or nothing if it does."""
-        found = self._why_not(type_code, verdict, route)
-        # Last, since it is looked up for each claim.
-        return found or self._why_not(type_code, self._holdings.worsened(verdict), route)
-
-    def _why_not(self, type_code: str, verdict: Verdict, route: str) -> str:
         if verdict.kind is not VerdictKind.VALID:
             return verdict.kind.value
         if verdict.subject_match is not SubjectMatch.MATCH or verdict.claim is None:
@@ -216,7 +211,12 @@ class _Evidence:
         hosts = self._moment.catalog.hosts_of_issuers
         if route == "certificate" and verdict.claim.member_id not in hosts(type_code):
             return "not_by_issuer"
-        return check_age(verdict.claim, self.requirement, today=self._moment.today)
+        why = check_age(verdict.claim, self.requirement, today=self._moment.today)
+        if why:
+            return why
+        # Last, since it is looked up for each claim.
+        kind = self._holdings.worsened(verdict).kind
+        return "" if kind is VerdictKind.VALID else kind.value
 
 
 def check_age(claim: Claim, requirement: Requirement, *, today: date) -> str:

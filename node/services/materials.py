@@ -297,9 +297,14 @@ def lookups_of(node: Node, material: rows.MaterialRow, version: rows.VersionRow)
     # The same bytes may have come as a material of their own before.
     ours = row is not None and row.material_id == material.material_id
     found = [rows.DEDUPE.delete(same)] if ours else []
-    return found + [
-        rows.BY_SUBJECT.delete(subject_digest(node, material.agency, subject), material.material_id)
-        for subject, _ in subjects
+    return found + _unfound(node, material, [subject for subject, _ in subjects])
+
+
+def _unfound(node: Node, material: rows.MaterialRow, subjects: Sequence[Subject]) -> list[Delete]:
+    """Let nobody find a material by these subjects."""
+    return [
+        rows.BY_SUBJECT.delete(subject_digest(node, material.agency, one), material.material_id)
+        for one in subjects
     ]
 
 
@@ -380,7 +385,9 @@ def _rows_of(node: Node, checked: _Checked, draft: Draft, held: MaterialView | N
             )
         )
         ops.append(rows.VERSION.put(_superseded(held)))
-        ops += _former_subjects(node, held.material, draft)
+        present = {subject for subject, _ in draft.subjects}
+        former = [Subject(one.id_type, one.id) for one in held.material.subjects]
+        ops += _unfound(node, held.material, [one for one in former if one not in present])
     material = _material_row(draft, push.meta, since=held.material.created_at if held else node.clock())
     version = _version_row(node, push.meta, draft, sealed, received, [name for name, _ in operations])
     kept = canonical_bytes(fields_beside_rows(sealed.fields, material, version))
@@ -393,17 +400,6 @@ def _rows_of(node: Node, checked: _Checked, draft: Draft, held: MaterialView | N
     ops += push.on_commit(view)
     about = f"{material.material_id}.{version.version}"
     return _Prepared(view, Recorded(ops, push.actor, "material.accept", about, "accepted"))
-
-
-def _former_subjects(node: Node, material: rows.MaterialRow, draft: Draft) -> list[Delete]:
-    """Let nobody find a material by whom its newest version is no longer about."""
-    present = {subject for subject, _ in draft.subjects}
-    former = [Subject(one.id_type, one.id) for one in material.subjects]
-    return [
-        rows.BY_SUBJECT.delete(subject_digest(node, draft.agency, one), draft.material_id)
-        for one in former
-        if one not in present
-    ]
 
 
 def _material_row(draft: Draft, meta: MaterialMeta, *, since: int) -> rows.MaterialRow:
@@ -472,7 +468,8 @@ def _lookups(node: Node, draft: Draft, sealed: Sealed, dedupe: str) -> list[Put]
         rows.BY_SUBJECT.put(rows.SubjectLookupRow(subject_digest(node, draft.agency, subject), name))
         for subject, _ in draft.subjects
     ]
-    if rows.DEDUPE.get(node.store, dedupe) is None:
+    # A first version is one because nothing was held under these bytes.
+    if draft.version == 1 or rows.DEDUPE.get(node.store, dedupe) is None:
         found.append(rows.DEDUPE.put(rows.DedupeRow(dedupe, name)))
     if draft.version == 1:
         found.append(rows.BY_AGENCY.put(rows.AgencyLookupRow(draft.agency, name)))

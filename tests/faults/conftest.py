@@ -18,7 +18,7 @@ from cli.demo.parts import Part
 
 IDLE_S = "1"
 # Here nodes are shown chains that lie, and sign what they were shown: nobody asks them for it but tests of forks.
-CHECKPOINT_PERIOD = "checkpoint_period_s", 3600
+CHECKPOINT_PERIOD_S = 3600
 
 
 class RarelyAsking(EmbeddedStarter):
@@ -27,7 +27,7 @@ class RarelyAsking(EmbeddedStarter):
     def __call__(self, folder: Path, logs: Path, ports: Sequence[int], stack: ExitStack) -> StartedChain:
         """Start it as in the demonstration."""
         started = super().__call__(folder, logs, ports, stack)
-        return replace(started, settings=dict([*started.settings.items(), CHECKPOINT_PERIOD]))
+        return replace(started, settings={**started.settings, "checkpoint_period_s": CHECKPOINT_PERIOD_S})
 
 
 @pytest.fixture(scope="session")

@@ -77,12 +77,10 @@ class Sealed:
             gas=gas_for("Ledger", function, calldata),
         )
         self.gateway.send_raw(transaction.raw)
-        mined = wait_mined(self.gateway, transaction)
-        while (
-            self.final(mined.block_number).number
-            < (mined := wait_mined(self.gateway, transaction)).block_number
-        ):
-            continue
+        mined, before = wait_mined(self.gateway, transaction), None
+        while mined != before:
+            self.final(mined.block_number)
+            before, mined = mined, wait_mined(self.gateway, transaction)
         assert mined.succeeded
         return mined.block_number
 
